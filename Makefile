@@ -1,0 +1,53 @@
+# Musical style transfer with latent diffusion: from an empty folder to the report.
+#
+#   make report     set up, run the eight notebooks, build report/main.pdf (what is done already is not done again)
+#   make lab        open the notebooks in JupyterLab
+#   make test       lint, every notebook with its smoke profile, and the tests
+#   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
+#   make features   train the feature network in data/pretrained/ again, on the whole rendered corpus
+#   make setup      only the set-up: Debian packages where it may, then .venv
+#   make clean      delete runs and made data
+#
+# PROFILE=smoke is a test, quick (the default) takes minutes on two cores, full wants a GPU.
+
+PROFILE ?= quick
+PYTHON ?= python3
+EPOCHS ?= 12
+export PYTHON
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DELETE_ON_ERROR:
+.PHONY: help setup report lab test notebooks features clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: .venv/.ready
+.venv/.ready: pyproject.toml constraints.txt tools/setup.sh
+	@sh tools/setup.sh
+
+report: setup
+	@python tools/run_notebooks.py $(PROFILE)
+	@python report/collect.py $(PROFILE)
+	@sh tools/latex.sh
+
+lab: setup
+	jupyter lab nbs
+
+# Two notebooks at once, one thread each; pytest stands last, its summary is the result.
+test: setup
+	ruff check .
+	rm -rf runs/smoke
+	MST_PROFILE=smoke OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print --timing
+	pytest
+
+notebooks: setup
+	@python tools/publish.py $(PROFILE)
+	@nbdev_clean
+
+features: setup
+	python -c 'from mst.run import Run; from mst.autoencoder import FEATURE_FILE, train_feature_network; \
+	print(train_feature_network(Run.start(profile="full", notebook="features"), FEATURE_FILE, epochs=$(EPOCHS)))'
+
+clean:
+	rm -rf runs report/build data/downloads data/processed_images* data/midi

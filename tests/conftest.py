@@ -1,0 +1,39 @@
+"""What the tests share: where the project is, and copies of it to work in."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def run(command, cwd=ROOT, timeout=1500, **env):
+    """Run a command with the environment's programs on the path; `env` adds variables, None removes one."""
+    env = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "MST_PROFILE": None} | env
+    env = {k: v for k, v in env.items() if v is not None}
+    return subprocess.run([str(c) for c in command], cwd=cwd, env=env, timeout=timeout, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
+
+
+def copy_project(target):
+    """A copy of what git would commit, like a fresh clone, with this environment as its .venv."""
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                           capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    (target / ".venv").mkdir()  # of its own, so that a set-up in the copy could not touch ours
+    for part in (p for p in Path(sys.prefix).iterdir() if not p.name.startswith(".")):
+        (target / ".venv" / part.name).symlink_to(part)
+    (target / ".venv" / ".ready").touch()
+    return target
+
+
+@pytest.fixture
+def project_copy(tmp_path):
+    return copy_project(tmp_path / "project")

@@ -1,0 +1,91 @@
+"""A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader would."""
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.error import URLError
+
+import nbformat
+import pytest
+from conftest import copy_project
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]
+NOTEBOOK, LIMIT = "nbs/01_training.ipynb", 300  # a light one; seconds
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab, with a token, on a copy of the project."""
+    project = copy_project(tmp_path / "project")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    token, log = secrets.token_hex(16), open(tmp_path / "lab.log", "w")
+    homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "DATA", "RUNTIME")}
+    homes |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+         "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}",
+         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+        cwd=project, env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=5).close()
+                break
+            except (URLError, OSError):
+                assert server.poll() is None, (tmp_path / "lab.log").read_text()
+                time.sleep(0.25)
+        yield project, f"{url}/lab/tree/{NOTEBOOK}?token={token}&reset"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # ends its kernels too
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+        log.close()
+
+
+def test_run_all_cells(lab, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    project, url = lab
+    path = project / NOTEBOOK
+    expected = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Edit", exact=True).click()
+        page.get_by_role("menuitem", name="Clear Outputs of All Cells").click()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:  # cells out of sight are not in the page: ask the saved notebook
+            page.wait_for_timeout(2000)
+            page.keyboard.press("Control+s")
+            page.wait_for_timeout(500)
+            cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+            idle = page.get_by_text("Python 3 (ipykernel) | Idle").count()
+            if idle and (cells[-1].execution_count or any(o.output_type == "error" for c in cells for o in c.outputs)):
+                break
+        page.screenshot(path=tmp_path / "lab.png")
+        browser.close()
+    errors = [f"{o.ename}: {o.evalue}" for c in cells for o in c.outputs if o.output_type == "error"]
+    assert not errors, errors
+    assert [c.source for c in cells] == expected
+    counts = [c.execution_count for c in cells if c.source.strip()]
+    assert counts == list(range(1, len(counts) + 1)), counts
+    assert any(c.outputs for c in cells)

@@ -1,0 +1,118 @@
+"""Running and publishing notebooks, on small ones made here; the Makefile's commands."""
+import re
+
+import nbformat
+import publish
+import pytest
+import run_notebooks
+from conftest import ROOT, run
+
+PARAMETERS = 'preset = "report"\nprofile = "quick"'
+
+
+def notebook(path, *sources, tagged=True):
+    """Write a notebook of these code cells, the first one tagged as parameters."""
+    cells = [nbformat.v4.new_code_cell(s, id=f"c{i}") for i, s in enumerate(sources)]
+    if tagged:
+        cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+    nb = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nb, path)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_notebooks, "__file__", str(tmp_path / "tools" / "run_notebooks.py"))
+    (tmp_path / "mst").mkdir()
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+def test_runs_only_what_changed(project, capsys):
+    first = notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "print(profile)")
+    second = notebook(project / "nbs" / "01_b.ipynb", PARAMETERS, "print(profile)")
+
+    def ran():
+        run_notebooks.main("smoke")
+        return re.findall(r"(?m)^(\w+): running", capsys.readouterr().out)
+
+    assert ran() == ["00_a", "01_b"] and ran() == []
+    output = (project / "runs/smoke/00_a.ipynb").read_text()
+    assert '"smoke\\n"' in output and "fingerprint" in output
+    notebook(second, PARAMETERS, "print(profile)", "1")
+    assert ran() == ["01_b"]
+    (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n")
+    assert ran() == ["01_b"]
+    (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n# %% ../nbs/01_b.ipynb #c001\n")
+    assert ran() == []
+    (project / "data" / "x.csv").write_text("a\n")
+    assert ran() == ["00_a", "01_b"]
+    first.touch()
+    assert ran() == []
+
+
+def test_failure_names_the_cell(project):
+    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1", "# the line\nraise KeyError('why')")
+    with pytest.raises(SystemExit, match=r"00_a: code cell \[4\] stopped with KeyError: 'why'\n.*# the line\n.*part.ipynb"):
+        run_notebooks.main("smoke")
+    assert not (project / "runs/smoke/00_a.ipynb").exists() and (project / "runs/smoke/00_a.part.ipynb").exists()
+
+
+def test_without_the_tag_it_refuses(project):
+    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, tagged=False)
+    with pytest.raises(SystemExit, match="0 cells are tagged"):
+        run_notebooks.main("smoke")
+
+
+def test_publish(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    target = notebook(tmp_path / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1")
+    ran = nbformat.read(notebook(tmp_path / "ran.ipynb", PARAMETERS, 'profile = "smoke"', "x = 1"), 4)
+    ran.cells[1].metadata["tags"] = ["injected-parameters"]
+    new, text = nbformat.v4.new_output, "a\n\r 10%|#    | 1/10\r100%|####| 10/10\n" + f"{tmp_path}/runs/x\n"
+    ran.cells[2].outputs = [
+        new("stream", name="stdout", text=text), new("stream", name="stderr", text="warning"),
+        new("display_data", {"text/plain": "  0%|   | 0/5 [00:00]"}),
+        new("display_data", {publish.WIDGET: {}, "text/plain": "x"}),
+        new("execute_result", {"text/plain": f"'{tmp_path}'"}, execution_count=3, metadata={"papermill": 1})]
+    nbformat.write(ran, tmp_path / "ran.ipynb")
+    publish.publish(target, tmp_path / "ran.ipynb")
+    cells = nbformat.read(target, 4).cells
+    assert [c.source for c in cells] == [PARAMETERS, "x = 1"]
+    assert [o.get("text") or o.data["text/plain"] for o in cells[1].outputs] == ["a\nruns/x\n", "'.'"]
+
+
+@pytest.mark.parametrize("output, error", [
+    (("error", {"ename": "E", "evalue": "v"}), "error"),
+    (("display_data", {"data": {"image/png": "A" * 140_000}}), "picture of 105 KB"),
+    (("display_data", {"data": {"text/html": "<audio src='data:audio/wav;base64,'>"}}), "sound")])
+def test_publish_refuses(tmp_path, output, error):
+    target = notebook(tmp_path / "nbs" / "00_a.ipynb", PARAMETERS)
+    before = target.read_bytes()
+    ran = nbformat.read(target, 4)
+    ran.cells[0].outputs = [nbformat.v4.new_output(output[0], **output[1])]
+    nbformat.write(ran, tmp_path / "ran.ipynb")
+    with pytest.raises(ValueError, match=error):
+        publish.publish(target, tmp_path / "ran.ipynb")
+    ran.cells[0].source += "\n1"
+    ran.cells[0].outputs = []
+    nbformat.write(ran, tmp_path / "ran.ipynb")
+    with pytest.raises(ValueError, match="not the notebook that ran"):
+        publish.publish(target, tmp_path / "ran.ipynb")
+    assert target.read_bytes() == before
+
+
+def test_readme_names_only_commands_that_exist():
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
+    named = set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", (ROOT / "README.md").read_text(), re.M))
+    named = {a or b for a, b in named}
+    assert {"report", "lab", "test"} <= named <= targets
+    assert "make report" in run(["make", "help"]).stdout
+
+
+def test_set_up_is_quick_when_done(project_copy):
+    result = run(["make", "setup"], cwd=project_copy, timeout=10)
+    assert result.returncode == 0 and "install" not in result.stdout + result.stderr

@@ -1,0 +1,77 @@
+"""Copy the outputs of a run into the committed notebooks: `python tools/publish.py PROFILE`, then nbdev_clean.
+
+Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this machine. Refuses an
+output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
+"""
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from run_notebooks import notebooks
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_PICTURE, MAX_NOTEBOOK = 100_000, 1_500_000
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PROGRESS = re.compile(r"\d+%\|.*\|.*\d+/\d+|\d+it \[")
+
+
+def clean_text(text):
+    """Text as a terminal would leave it, without progress bars and without the path of the project."""
+    lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").splitlines(keepends=True)]
+    return "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+
+
+def clean_output(output):
+    """One output, cleaned; None if nothing of it is to be kept."""
+    output.pop("execution_count", None)
+    if output.output_type == "execute_result":
+        output["execution_count"] = None
+    if output.output_type == "stream":
+        output.text = clean_text(output.text)
+        return output if output.name == "stdout" and output.text.strip() else None
+    if output.output_type == "error":
+        raise ValueError(f"holds an error: {output.ename}: {output.evalue}")
+    if WIDGET in output.data or PROGRESS.search(output.data.get("text/plain", "")):
+        return None
+    if any(mime.startswith("audio/") for mime in output.data) or "data:audio" in output.data.get("text/html", ""):
+        raise ValueError("holds embedded sound")
+    size = len(output.data.get("image/png", "")) * 3 // 4
+    if size > MAX_PICTURE:
+        raise ValueError(f"holds a picture of {size // 1000} KB, {MAX_PICTURE // 1000} KB are allowed")
+    output.data.update({m: clean_text(t) for m, t in output.data.items() if m.startswith("text/")})
+    output.metadata = {}
+    return output
+
+
+def publish(notebook, executed):
+    """Put the cleaned outputs of the notebook file `executed` into the notebook file `notebook`."""
+    nb, done = (nbformat.read(p, as_version=4) for p in (notebook, executed))
+    code = [c for c in nb.cells if c.cell_type == "code"]
+    ran = [c for c in done.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    if [c.source for c in code] != [c.source for c in ran]:
+        raise ValueError("is not the notebook that ran: make report first")
+    for cell, other in zip(code, ran):
+        cell.outputs = [o for o in map(clean_output, other.outputs) if o is not None]
+    text = nbformat.writes(nb) + "\n"
+    if len(text.encode()) > MAX_NOTEBOOK:
+        raise ValueError(f"would have {len(text.encode()) / 1e6:.1f} MB, {MAX_NOTEBOOK / 1e6} MB are allowed")
+    part = notebook.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, notebook)
+
+
+def main(profile):
+    failed = 0
+    for notebook in notebooks(ROOT / "nbs"):
+        try:
+            publish(notebook, ROOT / "runs" / profile / notebook.name)
+        except (ValueError, FileNotFoundError) as e:
+            print(f"{notebook.name}: {e}", file=sys.stderr)
+            failed = 1
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:] or ["quick"])
