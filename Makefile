@@ -12,7 +12,7 @@
 
 PROFILE ?= quick
 PYTHON ?= python3
-EPOCHS ?= 12
+EPOCHS ?= 3
 export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

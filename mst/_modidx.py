@@ -103,6 +103,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                           'mst.data.project_root': ('data.html#project_root', 'mst/data.py'),
                           'mst.data.propose_score': ('data.html#propose_score', 'mst/data.py'),
                           'mst.data.prune_images': ('data.html#prune_images', 'mst/data.py'),
+                          'mst.data.quiet_music21': ('data.html#quiet_music21', 'mst/data.py'),
                           'mst.data.read_image': ('data.html#read_image', 'mst/data.py'),
                           'mst.data.read_parts': ('data.html#read_parts', 'mst/data.py'),
                           'mst.data.read_scores': ('data.html#read_scores', 'mst/data.py'),

@@ -179,14 +179,18 @@ class InstrumentNet(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c035
 def instrument_loss(net: InstrumentNet, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    "Cross-entropy on mel images whose level (+-20 dB) and spectral tilt (+-10 dB) are random while training."
+    "Cross-entropy on mel images; while training on a random patch, at random level (+-20 dB) and spectral tilt (+-10 dB)."
     image, label = batch
     if net.training:
         draw = torch.rand(2, len(image), 1, 1, 1, generator=generator, device=image.device) * 2 - 1
         tilt = torch.linspace(-1, 1, image.shape[2], device=image.device)[:, None]
         image = (image + (20 * draw[0] + 10 * draw[1] * tilt) / 80).clamp(0)
     to_vggish = MelImageToVGGish().to(image.device)
-    scores = net(to_vggish(image))
+    frames = to_vggish(image)
+    if net.training:
+        start = int(torch.randint(max(1, frames.shape[2] - 95), (), generator=generator, device=image.device))
+        frames = frames[:, :, start:start + 96]  # one patch, as VGGish was trained
+    scores = net(frames)
     return {"loss": F.cross_entropy(scores, label), "accuracy": (scores.argmax(1) == label).float().mean()}
 
 # %% ../nbs/02_autoencoder.ipynb #c037

@@ -8,19 +8,21 @@ __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES',
            'AUDIO_SUFFIXES', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name',
            'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
            'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score',
-           'parse_score', 'read_scores', 'read_parts', 'best_octave', 'fit_range', 'perform', 'score_notes',
-           'find_synthesizer', 'find_soundfont', 'render_notes', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece',
-           'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name',
-           'choose_scores', 'make_scores', 'corpus_pieces', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg',
-           'image_to_audio', 'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording',
-           'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs', 'settle_images', 'prune_images',
-           'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
-           'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
-           'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece']
+           'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
+           'score_notes', 'find_synthesizer', 'find_soundfont', 'render_notes', 'recipe', 'recipe_of', 'flac_bytes',
+           'render_piece', 'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until',
+           'propose_score', 'piece_name', 'choose_scores', 'make_scores', 'corpus_pieces', 'AudioConfig',
+           'AudioPreprocessor', 'decode_with_ffmpeg', 'image_to_audio', 'find_recordings', 'parse_chunk_name',
+           'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of', 'build_recording', 'cut_longest',
+           'run_jobs', 'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure', 'read_image',
+           'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset',
+           'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset',
+           'prepare_dataset_by_piece']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
 import csv
+import io
 import json
 import os
 import random
@@ -28,6 +30,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -214,7 +217,7 @@ def show_images(
     wide = size * max(1, max(a.shape[1] / a.shape[0] for a in arrays))
     top = 0.25 * bool(titles)
     fig, axes = plt.subplots(nrows, ncols, figsize=(ncols * wide, nrows * (size + top) + 0.3 * bool(suptitle)),
-                             squeeze=False, layout="constrained")
+                             squeeze=False, layout="constrained", dpi=70)
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, a) in enumerate(zip(axes.flat, arrays)):
@@ -228,7 +231,6 @@ def show_images(
 # %% ../nbs/00_data.ipynb #c026
 import argparse
 import codecs
-import io
 import sys
 import unicodedata
 from typing import NamedTuple
@@ -558,23 +560,21 @@ if __name__ == "__main__" and globals().get("__spec__"):  # run by python -m, wh
     sys.exit(main())
 
 # %% ../nbs/00_data.ipynb #c073
-import io
-import threading
 from concurrent.futures import as_completed
 from dataclasses import fields, replace
 from itertools import zip_longest
 
 import pretty_midi
 
-# %% ../nbs/00_data.ipynb #c076
+# %% ../nbs/00_data.ipynb #c075
 PROGRAMS = {"acoustic_guitar": 25, "harp": 46, "piano": 0, "violin": 40}  # General MIDI, counted from 0
 INSTRUMENTS = tuple(PROGRAMS)
 LOWEST, HIGHEST = 55, 88  # MIDI keys that all four play: G3 to E6
 TAIL = 1.0                # seconds at the end of a recording in which the last notes ring
 RENDER_RATE = 22050       # samples per second
-GAIN = 0.8                # of the synthesizer: the same for all, so that instruments keep their loudness and nothing clips
+GAIN = 1.2                # of the synthesizer: the same for all, so that instruments keep their loudness and nothing clips
 
-# %% ../nbs/00_data.ipynb #c078
+# %% ../nbs/00_data.ipynb #c077
 @dataclass(frozen=True)
 class Score:
     """One row of scores.csv: which voices of which score are played how, and what for."""
@@ -588,7 +588,7 @@ class Score:
     split: str = ""    # train, val or test
     profile: str = ""  # smallest profile that uses the piece: smoke, quick or full
 
-# %% ../nbs/00_data.ipynb #c079
+# %% ../nbs/00_data.ipynb #c078
 def parse_score(row: dict, where: str) -> Score:
     """A `Score` of a row of text, checked. ValueError, naming `where`, if a column is missing or holds what it cannot."""
     names = [f.name for f in fields(Score)]
@@ -609,7 +609,7 @@ def parse_score(row: dict, where: str) -> Score:
         raise ValueError(f"{where}: tempo must be above 0 and seconds above {TAIL:g}")
     return score
 
-# %% ../nbs/00_data.ipynb #c080
+# %% ../nbs/00_data.ipynb #c079
 def read_scores(path) -> list:
     """The rows of a CSV file of scores as a list of `Score`. FileNotFoundError, or ValueError with the line at fault."""
     if not Path(path).is_file():
@@ -622,12 +622,19 @@ def read_scores(path) -> list:
         raise ValueError(f"{path}: more than one row is called {', '.join(twice)}; rename all but one")
     return scores
 
-# %% ../nbs/00_data.ipynb #c084
+# %% ../nbs/00_data.ipynb #c083
+def quiet_music21():
+    """Import music21, and keep it from changing how a notebook shows figures."""
+    import music21.ipython21
+    music21.ipython21.load_ipython_extension = lambda shell: None  # a timer calls it
+
+# %% ../nbs/00_data.ipynb #c085
 READING = threading.Lock()
 
 def read_parts(source: str) -> list:
     """The parts of a score of the music21 corpus, from the top: lists of notes (start, length, key), times in quarter notes."""
-    from music21 import common, converter  # slow to import, and only needed here
+    quiet_music21()
+    from music21 import common, converter
     name, _, number = source.partition("#")
     path = Path(common.getCorpusFilePath()) / name
     if not path.is_file():
@@ -638,13 +645,13 @@ def read_parts(source: str) -> list:
         return [[(float(n.offset), float(n.quarterLength), pitch.midi) for n in part for pitch in n.pitches
                  if n.quarterLength > 0 and "ChordSymbol" not in n.classes] for part in parts]
 
-# %% ../nbs/00_data.ipynb #c087
+# %% ../nbs/00_data.ipynb #c088
 def best_octave(keys: list) -> tuple:
     """(number of keys that stay out of range, size of the shift, the shift) for the best shift by whole octaves."""
     return min((sum(not LOWEST <= key + shift <= HIGHEST for key in keys), abs(shift), shift)
                for shift in (0, 12, -12, 24, -24))
 
-# %% ../nbs/00_data.ipynb #c088
+# %% ../nbs/00_data.ipynb #c089
 def fit_range(
     voice: list,         # notes (start, length, key)
     transpose: int = 0,  # semitones
@@ -654,7 +661,7 @@ def fit_range(
     octaves = lambda key: -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
     return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length, key in voice]
 
-# %% ../nbs/00_data.ipynb #c091
+# %% ../nbs/00_data.ipynb #c092
 def perform(
     voices: list,    # lists of notes (start, length, key), times in quarter notes
     tempo: float,    # quarter notes per minute
@@ -676,7 +683,7 @@ def perform(
             notes.append(pretty_midi.Note(loudness, key, start, end))
     return sorted(notes, key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c092
+# %% ../nbs/00_data.ipynb #c093
 def score_notes(
     score: Score,
     parts: list = None,  # of the source, where they are read already
@@ -690,7 +697,7 @@ def score_notes(
         raise ValueError(f"{score.source}: no notes in voices {score.voices}")
     return perform(voices, score.tempo, score.seconds - TAIL)
 
-# %% ../nbs/00_data.ipynb #c096
+# %% ../nbs/00_data.ipynb #c097
 SOUNDFONTS = [f"{folder}/FluidR3_GM.sf2" for folder in (
     "/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/sounds/sf2", "/usr/local/share/soundfonts")]
 INSTALL = "install it (Debian: sudo apt-get install fluidsynth fluid-soundfont-gm)"
@@ -701,7 +708,7 @@ def find_synthesizer() -> str:
         raise FileNotFoundError(f"the synthesizer fluidsynth is not on the path; {INSTALL}")
     return program
 
-# %% ../nbs/00_data.ipynb #c097
+# %% ../nbs/00_data.ipynb #c098
 def find_soundfont(soundfont=None) -> Path:
     """The soundfont: `soundfont`, else the environment's MST_SOUNDFONT, else FluidR3_GM where systems keep it."""
     if asked := soundfont or os.environ.get("MST_SOUNDFONT"):
@@ -712,7 +719,7 @@ def find_soundfont(soundfont=None) -> Path:
         return found
     raise FileNotFoundError(f"the soundfont FluidR3_GM.sf2 is in none of the usual places; {INSTALL}, or set MST_SOUNDFONT to yours")
 
-# %% ../nbs/00_data.ipynb #c100
+# %% ../nbs/00_data.ipynb #c101
 def render_notes(
     notes: list,     # of pretty_midi
     program: int,    # number of the instrument in General MIDI, from 0
@@ -740,19 +747,20 @@ def render_notes(
         raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower GAIN")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
-# %% ../nbs/00_data.ipynb #c104
+# %% ../nbs/00_data.ipynb #c105
 def recipe(score: Score, program: int, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes"
     return json.dumps(row | {"program": program, "soundfont": font, "gain": GAIN, "version": 1})
 
-# %% ../nbs/00_data.ipynb #c105
+# %% ../nbs/00_data.ipynb #c106
 def recipe_of(path) -> str:
-    """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read."""
+    """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
     try:
         with sf.SoundFile(path) as f:
-            return f.comment
+            f.seek(f.frames - 1)
+            return f.comment if len(f.read(1)) else ""
     except (sf.LibsndfileError, OSError):
         return ""
 
@@ -764,7 +772,7 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
         f.write(audio)
     return buffer.getvalue()
 
-# %% ../nbs/00_data.ipynb #c106
+# %% ../nbs/00_data.ipynb #c107
 def render_piece(
     score: Score,
     output_path,  # gets {instrument}/{piece}.flac
@@ -785,7 +793,7 @@ def render_piece(
         written.append(path)
     return written
 
-# %% ../nbs/00_data.ipynb #c108
+# %% ../nbs/00_data.ipynb #c109
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
@@ -817,11 +825,12 @@ def render_corpus(
         raise RuntimeError(f"{len(failed)} of {len(scores)} pieces could not be rendered: {reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s in scores for i in instruments]
 
-# %% ../nbs/00_data.ipynb #c114
+# %% ../nbs/00_data.ipynb #c115
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
     """Scores of the music21 corpus that a corpus may be made of, {kind: [source]}, in an order drawn with `seed`."""
+    quiet_music21()
     from music21 import common
     root = Path(common.getCorpusFilePath())
     draw = random.Random(seed)
@@ -837,7 +846,7 @@ def corpus_sources(seed: int = 0) -> dict:
             "two_voice": mix(chorales[0::3], quartets[0::2]),
             "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
 
-# %% ../nbs/00_data.ipynb #c117
+# %% ../nbs/00_data.ipynb #c118
 def tune_of(voice: list) -> set:
     """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
     highest = {}
@@ -851,7 +860,7 @@ def similarity(a: set, b: set) -> float:
     """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
     return len(a & b) / max(1, min(len(a), len(b)))
 
-# %% ../nbs/00_data.ipynb #c122
+# %% ../nbs/00_data.ipynb #c123
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
     """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
     end = 0.0
@@ -861,7 +870,7 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
         end = max(end, note.end)
     return end
 
-# %% ../nbs/00_data.ipynb #c123
+# %% ../nbs/00_data.ipynb #c124
 def propose_score(
     source: str,
     kind: str,
@@ -883,14 +892,14 @@ def propose_score(
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
     return (score, tune_of(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
 
-# %% ../nbs/00_data.ipynb #c125
+# %% ../nbs/00_data.ipynb #c126
 def piece_name(source: str) -> str:
     """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00_data.ipynb #c128
+# %% ../nbs/00_data.ipynb #c129
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
@@ -914,7 +923,7 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
         tunes.append(tune)
     return chosen
 
-# %% ../nbs/00_data.ipynb #c129
+# %% ../nbs/00_data.ipynb #c130
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
     """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
     scores = choose_scores(seed, plan)
@@ -924,13 +933,13 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
         writer.writerows(map(asdict, scores))
     return scores
 
-# %% ../nbs/00_data.ipynb #c133
+# %% ../nbs/00_data.ipynb #c134
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
 
-# %% ../nbs/00_data.ipynb #c138
+# %% ../nbs/00_data.ipynb #c139
 @dataclass(frozen=True)
 class AudioConfig:
     """The numbers between a waveform and its mel image; the defaults are the report's."""
@@ -953,13 +962,13 @@ class AudioConfig:
         "Frames, and so pixels of width, of one chunk: 130."
         return -(-self.chunk_samples // self.hop_length)
 
-# %% ../nbs/00_data.ipynb #c140
+# %% ../nbs/00_data.ipynb #c141
 class AudioPreprocessor:
     """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
-# %% ../nbs/00_data.ipynb #c142
+# %% ../nbs/00_data.ipynb #c143
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -974,7 +983,7 @@ def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
     return np.frombuffer(done.stdout, dtype="<f4").astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c143
+# %% ../nbs/00_data.ipynb #c144
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
@@ -997,13 +1006,13 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     return audio.astype(np.float32, copy=False), sr
 
-# %% ../nbs/00_data.ipynb #c149
+# %% ../nbs/00_data.ipynb #c150
 @patch
 def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
     """`audio` without the ends that are more than `top_db` (20) dB below its loudest frame."""
     return librosa.effects.trim(audio, top_db=self.config.top_db if top_db is None else top_db)[0]
 
-# %% ../nbs/00_data.ipynb #c156
+# %% ../nbs/00_data.ipynb #c157
 @patch
 def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
     """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length."""
@@ -1014,7 +1023,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
         return np.full_like(mel, -c.max_db)  # digital silence has no maximum to refer to
     return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
 
-# %% ../nbs/00_data.ipynb #c161
+# %% ../nbs/00_data.ipynb #c162
 @patch
 def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
     """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
@@ -1022,7 +1031,7 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 
-# %% ../nbs/00_data.ipynb #c164
+# %% ../nbs/00_data.ipynb #c165
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
     """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
@@ -1037,7 +1046,7 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
         raise ValueError(f"an image [H, T] or [1, H, T] is needed, not one of shape {image.shape}")
     return ((np.clip(scaled, 0, 1) - 1) * self.config.max_db).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c167
+# %% ../nbs/00_data.ipynb #c168
 @patch
 def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
     """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
@@ -1051,13 +1060,13 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c168
+# %% ../nbs/00_data.ipynb #c169
 def image_to_audio(image, n_iter: int = 32, config: AudioConfig = AudioConfig()) -> np.ndarray:
     """Sound [N], float32 in [-1, 1] at `config.sample_rate`, of a mel image (PIL, uint8, or floats in [0, 1])."""
     ap = AudioPreprocessor(config)
     return ap.mel_spectrogram_to_audio(ap.grayscale_image_to_mel_spectrogram(image), n_iter)
 
-# %% ../nbs/00_data.ipynb #c172
+# %% ../nbs/00_data.ipynb #c173
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1085,13 +1094,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c174
+# %% ../nbs/00_data.ipynb #c175
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c176
+# %% ../nbs/00_data.ipynb #c177
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1105,7 +1114,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c180
+# %% ../nbs/00_data.ipynb #c181
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1123,7 +1132,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c181
+# %% ../nbs/00_data.ipynb #c182
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1133,7 +1142,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c183
+# %% ../nbs/00_data.ipynb #c184
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1171,7 +1180,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c184
+# %% ../nbs/00_data.ipynb #c185
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1182,7 +1191,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c186
+# %% ../nbs/00_data.ipynb #c187
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1200,7 +1209,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c187
+# %% ../nbs/00_data.ipynb #c188
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1213,7 +1222,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c188
+# %% ../nbs/00_data.ipynb #c189
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1228,7 +1237,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c189
+# %% ../nbs/00_data.ipynb #c190
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1241,7 +1250,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c191
+# %% ../nbs/00_data.ipynb #c192
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1281,7 +1290,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c205
+# %% ../nbs/00_data.ipynb #c206
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1294,7 +1303,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c208
+# %% ../nbs/00_data.ipynb #c209
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1313,7 +1322,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c211
+# %% ../nbs/00_data.ipynb #c212
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1348,14 +1357,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c212
+# %% ../nbs/00_data.ipynb #c213
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c213
+# %% ../nbs/00_data.ipynb #c214
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1385,14 +1394,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c215
+# %% ../nbs/00_data.ipynb #c216
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c216
+# %% ../nbs/00_data.ipynb #c217
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1428,7 +1437,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c218
+# %% ../nbs/00_data.ipynb #c219
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1454,7 +1463,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c219
+# %% ../nbs/00_data.ipynb #c220
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1479,7 +1488,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c231
+# %% ../nbs/00_data.ipynb #c233
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1515,7 +1524,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c232
+# %% ../nbs/00_data.ipynb #c234
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1540,7 +1549,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c239
+# %% ../nbs/00_data.ipynb #c241
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1553,7 +1562,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c243
+# %% ../nbs/00_data.ipynb #c245
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}

@@ -249,7 +249,8 @@ def style_movement(images: Tensor, cases: Cases) -> float:
 
 # %% ../nbs/06_evaluate.ipynb #c077
 def save_sound(run: Run, name: str, image: Tensor, n_iter: int = 32) -> tuple[Path, np.ndarray]:
-    "Turn a mel image [1, 128, T] in [0, 1] into sound, write `audio/{name}.wav` in the run's folder; its path and samples."
+    "Turn a mel image [1, 128, T] in [0, 1] into sound with a peak of 0.5, write `audio/{name}.wav` in the run's folder."
     path, audio = run.folder / "audio" / f"{name}.wav", image_to_audio(image, n_iter)
+    audio = audio * (.5 / max(float(np.abs(audio).max()), 1e-9))
     with atomic_path(path) as part: sf.write(part, audio, AudioConfig().sample_rate)
     return path, audio

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import librosa
 import numpy as np
+from scipy.sparse import csr_array
 
-from .audio import AudioConfig, AudioPreprocessor, image_to_audio
+from .audio import AudioConfig, AudioPreprocessor
 
 # %% ../nbs/03_vocoder.ipynb #c009
 def unit_level(audio: np.ndarray) -> np.ndarray:
@@ -61,12 +62,13 @@ def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
                      n_iter: int = 100) -> np.ndarray:  # magnitudes [1 + n_fft / 2, T]
     "STFT magnitudes whose mel bands are `mel`, by multiplicative Itakura-Saito updates (Fevotte and Idier, 2011)."
     M = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=len(mel))  # [n_mels, F]
+    M, total = csr_array(M), M.sum(0)[:, None]  # each frequency is in two bands at most
     peak = max(float(np.max(mel)), 1e-20)
     P = np.maximum(np.asarray(mel, np.float32) / peak, 1e-10)
-    X = (M.T @ (P / M.sum(1, keepdims=True))) / np.maximum(M.sum(0), 1e-10)[:, None]
+    X = (M.T @ (P / M.sum(1)[:, None])) / np.maximum(total, 1e-10)
     for _ in range(n_iter):
         bands = np.maximum(M @ X, 1e-12)
-        X *= np.sqrt((M.T @ (P / bands ** 2)) / np.maximum(M.T @ (1 / bands), 1e-20))
+        X *= np.sqrt(M.T @ (P / bands ** 2) / np.maximum(M.T @ (1 / bands), 1e-20))
     return np.sqrt(X * peak)
 
 # %% ../nbs/03_vocoder.ipynb #c045

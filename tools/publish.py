@@ -1,8 +1,11 @@
 """Copy the outputs of a run into the committed notebooks: `python tools/publish.py PROFILE`, then nbdev_clean.
 
+The benchmark table goes into README.md.
+
 Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this machine. Refuses an
 output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
 """
+import csv
 import os
 import re
 import sys
@@ -62,6 +65,26 @@ def publish(notebook, executed):
     os.replace(part, notebook)
 
 
+def results(profile):
+    """The benchmark of a run as a Markdown table, with a line that says where it comes from."""
+    rows = list(csv.reader((ROOT / "runs" / profile / "tables" / "benchmark.csv").read_text().splitlines()))
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
+    start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells if c.cell_type == "code"
+                 for o in c.outputs for line in o.get("text", "").splitlines() if line.startswith("06_evaluate:"))
+    return "\n".join([f"Written by `make notebooks` from notebook 06 ({start.partition(': ')[2]}; rendered test pieces):", "", *lines])
+
+
+def publish_results(profile):
+    """Put the table between the two marks of README.md."""
+    readme = ROOT / "README.md"
+    text = re.sub(r"(<!-- results -->\n).*(<!-- /results -->)", lambda m: f"{m[1]}{results(profile)}\n\n{m[2]}",
+                  readme.read_text(encoding="utf-8"), flags=re.S)
+    part = readme.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, readme)
+
+
 def main(profile):
     failed = 0
     for notebook in notebooks(ROOT / "nbs"):
@@ -70,6 +93,7 @@ def main(profile):
         except (ValueError, FileNotFoundError) as e:
             print(f"{notebook.name}: {e}", file=sys.stderr)
             failed = 1
+    publish_results(profile)
     sys.exit(failed)
 
 
