@@ -184,6 +184,7 @@ def record(self: Run, **numbers):
 
 # %% ../nbs/00_data.ipynb #c020
 TEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+               "[": "{[}",  # after `\\` TeX would take it for an option
                **{c: "\\" + c for c in "&%$#_{}"}}
 
 @patch

@@ -19,7 +19,7 @@ from .autoencoder import AutoencoderTraining, compression_loss, get_autoencoder,
 from .data import SpectrogramPairDataset, prepare_corpus
 from .ldm import LDM, LDM_PRESETS, relative_change
 from .run import Run
-from .training import EMA, Checkpoint, History, ReduceLROnPlateau, Trainer, load_tensors
+from .training import EMA, Checkpoint, History, ReduceLROnPlateau, Trainer, load_tensors, weights_digest
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -95,15 +95,17 @@ def train_ldm(run: Run) -> tuple[LDM, History]:
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder).to(memory_format=torch.channels_last)
     loss_fn = LDMLoss(training, run.torch_device)
-    settings = {"ldm": asdict(config), "training": asdict(training), "feature_network": loss_fn.feature_loss.description}
+    networks = {"autoencoder": weights_digest(autoencoder),
+                "features": f"{loss_fn.feature_loss.description}, {weights_digest(loss_fn.feature_loss)}"}
+    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks}
     history = History(folder / "history.csv")
     callbacks = [history, ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else []), Checkpoint(folder)]
-    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate)
+    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
     with FileLock(f"{folder}.lock"):
         Trainer(ldm, loss_fn, optimizer, train_pairs, valid_pairs, training.batch_size, callbacks, settings, run.seed,
                 run.torch_device).fit(training.epochs)
         ldm.load_state_dict(load_tensors(folder / "best.safetensors")[0])
-    return ldm.eval(), history
+    return ldm.eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/05_train_ldm.ipynb #c027
 @torch.no_grad()
