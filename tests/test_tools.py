@@ -1,11 +1,15 @@
 """Running and publishing notebooks, on small ones made here; the Makefile's commands."""
+import base64
+import io
 import re
 
 import nbformat
+import numpy as np
 import publish
 import pytest
 import run_notebooks
 from conftest import ROOT, run
+from PIL import Image
 
 PARAMETERS = 'preset = "report"\nprofile = "quick"'
 
@@ -67,6 +71,20 @@ def test_without_the_tag_it_refuses(project):
         run_notebooks.main("smoke")
 
 
+def picture(side):
+    """Coloured noise as a PNG in base64: 256 colours at a byte a pixel are the least it can be."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(part := io.BytesIO(), "PNG")
+    return base64.b64encode(part.getvalue()).decode()
+
+
+def test_large_pictures_get_fewer_colours():
+    large = picture(250)
+    assert len(large) * 3 // 4 > publish.MAX_PICTURE > len(publish.smaller_picture(large)) * 3 // 4
+    small = picture(20)
+    assert publish.smaller_picture(small) == small
+
+
 def test_publish(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "ROOT", tmp_path)
     target = notebook(tmp_path / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1")
@@ -87,7 +105,7 @@ def test_publish(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("output, error", [
     (("error", {"ename": "E", "evalue": "v"}), "error"),
-    (("display_data", {"data": {"image/png": "A" * 140_000}}), "picture of 105 KB"),
+    (("display_data", {"data": {"image/png": picture(600)}}), "picture of 3.. KB"),
     (("display_data", {"data": {"text/html": "<audio src='data:audio/wav;base64,'>"}}), "sound")])
 def test_publish_refuses(tmp_path, output, error):
     target = notebook(tmp_path / "nbs" / "00_a.ipynb", PARAMETERS)
