@@ -32,7 +32,7 @@ report: setup
 	@sh tools/latex.sh
 
 lab: setup
-	jupyter lab nbs
+	jupyter lab nbs $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 # Two notebooks at once, one thread each; pytest stands last, its summary is the result.
 test: setup

@@ -14,6 +14,7 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AutoencoderConfig', 'encoder_
 import math
 import socket
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -178,14 +179,14 @@ class InstrumentNet(nn.Module):
     def forward(self, frames: Tensor) -> Tensor: return self.head(self.features(frames).mean((2, 3)))
 
 # %% ../nbs/02_autoencoder.ipynb #c035
-def instrument_loss(net: InstrumentNet, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def instrument_loss(net: InstrumentNet, batch: tuple[Tensor, Tensor], generator: torch.Generator,
+                    to_vggish: MelImageToVGGish) -> dict[str, Tensor]:
     "Cross-entropy on mel images; while training on a random patch, at random level (+-20 dB) and spectral tilt (+-10 dB)."
     image, label = batch
     if net.training:
         draw = torch.rand(2, len(image), 1, 1, 1, generator=generator, device=image.device) * 2 - 1
         tilt = torch.linspace(-1, 1, image.shape[2], device=image.device)[:, None]
         image = (image + (20 * draw[0] + 10 * draw[1] * tilt) / 80).clamp(0)
-    to_vggish = MelImageToVGGish().to(image.device)
     frames = to_vggish(image)
     if net.training:
         start = int(torch.randint(max(1, frames.shape[2] - 95), (), generator=generator, device=image.device))
@@ -220,12 +221,13 @@ def train_feature_network(run: Run, path: str | Path, epochs: int, batch_size: i
     torch.manual_seed(run.seed)
     net = InstrumentNet(train_set.classes)
     config = {"classes": list(net.classes), "width": .25}
-    checkpoint = run.folder / f"features-{epochs}"
+    checkpoint, to_vggish = run.folder / f"features-{epochs}", MelImageToVGGish().to(run.torch_device)
     with FileLock(f"{checkpoint}.lock"):
-        trainer = Trainer(net, instrument_loss, torch.optim.AdamW(net.parameters(), 1e-3), train_set, valid_set, batch_size,
-                          [History(checkpoint / "history.csv"), Checkpoint(checkpoint)], config, run.seed, run.torch_device)
+        trainer = Trainer(net, partial(instrument_loss, to_vggish=to_vggish), torch.optim.AdamW(net.parameters(), 1e-3),
+                          train_set, valid_set, batch_size, [History(checkpoint / "history.csv"), Checkpoint(checkpoint)],
+                          config, run.seed, run.torch_device)
         trainer.fit(epochs)
-    frames = MelImageToVGGish()(torch.stack([train_set[i][0] for i in range(0, len(train_set), max(1, len(train_set) // 64))]))
+    frames = to_vggish.cpu()(torch.stack([train_set[i][0] for i in range(0, len(train_set), max(1, len(train_set) // 64))]))
     equalise_layers(net.cpu(), frames)
     save_tensors(path, {k: v.half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **trainer.metrics})
     return trainer.metrics
