@@ -11,6 +11,7 @@ import io
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -24,9 +25,10 @@ PROGRESS = re.compile(r"\d+%\|.*\|.*\d+/\d+|\d+it \[")
 
 
 def clean_text(text):
-    """Text as a terminal would leave it, without progress bars and without the path of the project."""
+    """Text as a terminal would leave it, without progress bars and paths of this machine."""
     lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").splitlines(keepends=True)]
-    return "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    text = "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    return re.sub(re.escape(tempfile.gettempdir()) + r"/[^/\s]+/", "", text)
 
 
 def smaller_picture(png):
