@@ -151,7 +151,7 @@ def feature_layers(width: float = 1.) -> nn.Sequential:
 
 # %% ../nbs/02_autoencoder.ipynb #c031
 def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
-    "VGGish's convolutions with AudioSet weights, from a file or by download (276 MB, once)."
+    "VGGish's convolutions with AudioSet weights, from a file or by download (some 290 MB, once)."
     if path is None:
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(20)
@@ -268,7 +268,7 @@ class VGGishFeatureLoss(nn.Module):
     def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(), description: str = "untrained"):
         super().__init__()
         if config.domain not in ("vggish", "image"): raise ValueError(f"domain must be vggish or image, got {config.domain!r}")
-        self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # faster for batches on a CPU
         self.config, self.description = config, description
         self.to_input = MelImageToVGGish() if config.domain == "vggish" else nn.Identity()
 
