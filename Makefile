@@ -4,7 +4,7 @@
 #   make lab        open the notebooks in JupyterLab
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
-#   make features   train the feature network in data/pretrained/ again, on the whole rendered corpus
+#   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
 #   make clean      delete runs and made data
 #
@@ -12,12 +12,12 @@
 
 PROFILE ?= quick
 PYTHON ?= python3
-EPOCHS ?= 3
+NAMES ?=
 export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help setup report lab test notebooks features clean
+.PHONY: help setup report lab test notebooks shipped clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,9 +45,8 @@ notebooks: setup
 	@python tools/publish.py $(PROFILE)
 	@nbdev_clean
 
-features: setup
-	python -c 'from mst.run import Run; from mst.autoencoder import FEATURE_FILE, train_feature_network; \
-	print(train_feature_network(Run.start(profile="full", notebook="features"), FEATURE_FILE, epochs=$(EPOCHS)))'
+shipped: setup
+	python tools/train_shipped.py $(NAMES)
 
 clean:
-	rm -rf runs report/build data/downloads data/processed_images* data/midi
+	rm -rf runs report/build data/downloads data/takes data/processed_images* data/midi

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES', 'CODECS', 'PROGRAMS', 'INSTRUMENTS', 'LOWEST',
-           'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'SOUNDFONTS', 'INSTALL', 'VOICES', 'PLAN',
-           'AUDIO_SUFFIXES', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name',
-           'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
-           'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score',
-           'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
-           'score_notes', 'find_synthesizer', 'find_soundfont', 'render_notes', 'recipe', 'recipe_of', 'flac_bytes',
-           'render_piece', 'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until',
-           'propose_score', 'piece_name', 'choose_scores', 'make_scores', 'corpus_pieces', 'AudioConfig',
-           'AudioPreprocessor', 'decode_with_ffmpeg', 'image_to_audio', 'find_recordings', 'parse_chunk_name',
-           'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of', 'build_recording', 'cut_longest',
-           'run_jobs', 'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure', 'read_image',
+           'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'SOUNDFONTS', 'FOLDERS', 'TAKES', 'TRAIN_TAKES',
+           'HELD_OUT_TAKE', 'OTHERS', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN', 'AUDIO_SUFFIXES', 'AUDIO_PRESETS',
+           'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name', 'csv_records',
+           'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger', 'single_recording',
+           'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score', 'parse_score', 'read_scores',
+           'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform', 'score_notes', 'find_synthesizer',
+           'find_soundfont', 'render_notes', 'Take', 'express', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece',
+           'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name',
+           'choose_scores', 'make_scores', 'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor',
+           'decode_with_ffmpeg', 'image_to_audio', 'find_recordings', 'parse_chunk_name', 'audio_to_images',
+           'UnusableRecording', 'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs',
+           'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure', 'read_image',
            'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset',
            'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset',
-           'prepare_dataset_by_piece']
+           'prepare_dataset_by_piece', 'LogMel', 'AudioClips', 'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -699,43 +700,53 @@ def score_notes(
     return perform(voices, score.tempo, score.seconds - TAIL)
 
 # %% ../nbs/00_data.ipynb #c097
-SOUNDFONTS = [f"{folder}/FluidR3_GM.sf2" for folder in (
-    "/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/sounds/sf2", "/usr/local/share/soundfonts")]
-INSTALL = "install it (Debian: sudo apt-get install fluidsynth fluid-soundfont-gm)"
+SOUNDFONTS = {  # file, without suffix: Debian's package
+    "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
+    "TimGM6mb": "timgm6mb-soundfont"}
+FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share") for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
 
 def find_synthesizer() -> str:
     """Path of the program fluidsynth. FileNotFoundError says how to get it."""
     if not (program := shutil.which("fluidsynth")):
-        raise FileNotFoundError(f"the synthesizer fluidsynth is not on the path; {INSTALL}")
+        raise FileNotFoundError("the synthesizer fluidsynth is not on the path; install it (Debian: sudo apt-get install fluidsynth)")
     return program
 
 # %% ../nbs/00_data.ipynb #c098
 def find_soundfont(soundfont=None) -> Path:
-    """The soundfont: `soundfont`, else the environment's MST_SOUNDFONT, else FluidR3_GM where systems keep it."""
-    if asked := soundfont or os.environ.get("MST_SOUNDFONT"):
+    """The file of a soundfont: a name in SOUNDFONTS or a path; None: the environment's MST_SOUNDFONT, else FluidR3_GM."""
+    asked = str(soundfont or os.environ.get("MST_SOUNDFONT") or "FluidR3_GM")
+    if asked not in SOUNDFONTS:
         if not Path(asked).is_file():
-            raise FileNotFoundError(f"{asked}: there is no such soundfont; leave it out to use FluidR3_GM, or {INSTALL}")
+            raise FileNotFoundError(f"{asked}: there is no such soundfont; give a file, or install and name one of "
+                                    f"{', '.join(SOUNDFONTS)} (Debian: sudo apt-get install {' '.join(SOUNDFONTS.values())})")
         return Path(asked)
-    if found := next((Path(p) for p in SOUNDFONTS if Path(p).is_file()), None):
+    files = [Path(folder, asked + suffix) for folder in FOLDERS for suffix in (".sf2", ".sf3")]
+    if found := next(filter(Path.is_file, files), None):
         return found
-    raise FileNotFoundError(f"the soundfont FluidR3_GM.sf2 is in none of the usual places; {INSTALL}, or set MST_SOUNDFONT to yours")
+    raise FileNotFoundError(f"the soundfont {asked} is in none of the usual places; install it (Debian: sudo apt-get install "
+                            f"{SOUNDFONTS[asked]}), or set MST_SOUNDFONT to yours to do without FluidR3_GM")
 
 # %% ../nbs/00_data.ipynb #c101
 def render_notes(
     notes: list,     # of pretty_midi
     program: int,    # number of the instrument in General MIDI, from 0
     seconds: float,  # length of the sound
-    soundfont=None,  # a file; None: see `find_soundfont`
+    soundfont=None,  # a name or a file, see `find_soundfont`
+    room=None,       # (size, level) of the reverberation, both in 0 to 1; None: no reverberation
+    gain=GAIN,       # of the synthesizer
 ) -> np.ndarray:
     """Sound [seconds * 22 050], float32, one channel, the same for the same notes. ValueError if it would clip."""
     player = pretty_midi.Instrument(program)
     player.notes = notes
-    player.control_changes = [pretty_midi.ControlChange(64, 0, seconds)]  # something at the end, or the player stops early
+    player.control_changes = [pretty_midi.ControlChange(91, 127 if room else 0, 0),  # share sent to the reverberation
+                              pretty_midi.ControlChange(64, 0, seconds)]  # something at the end, or the player stops early
+    size, level = room or (0, 0)
     midi = pretty_midi.PrettyMIDI(resolution=960)
     midi.instruments = [player]
     with tempfile.NamedTemporaryFile(suffix=".mid") as f:
         midi.write(f.name)
-        command = [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(GAIN), "-R", "0", "-C", "0",
+        command = [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(gain), "-R", "1" if room else "0", "-C", "0",
+                   "-o", f"synth.reverb.room-size={size:.3f}", "-o", f"synth.reverb.level={level:.3f}",
                    "-r", str(RENDER_RATE), "-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1",
                    "-O", "float", "-T", "raw", "-F", "/dev/stdout", str(find_soundfont(soundfont)), f.name]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=600)
@@ -745,17 +756,61 @@ def render_notes(
     audio = np.frombuffer(done.stdout, np.float32).reshape(-1, 2).mean(axis=1)  # [N, 2] -> [N]
     audio = audio[:round(seconds * RENDER_RATE)]
     if (peak := np.abs(audio).max()) >= 1:
-        raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower GAIN")
+        raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower the gain")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
 # %% ../nbs/00_data.ipynb #c105
-def recipe(score: Score, program: int, soundfont: Path) -> str:
+@dataclass(frozen=True)
+class Take:
+    """How a piece is played and recorded, the same by all instruments."""
+    soundfont: str = "FluidR3_GM"  # a name in SOUNDFONTS
+    expressive: bool = False       # tempo, loudness, length and onset of the notes vary
+    rooms: bool = False            # every piece in a room of its own
+    gain: float = GAIN             # of the synthesizer; fonts differ in level
+
+TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
+         "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8)}
+TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
+
+# %% ../nbs/00_data.ipynb #c106
+def express(
+    notes: list,     # of pretty_midi, ordered by start
+    seconds: float,  # what is later is left out
+    draw,            # random.Random
+) -> list:
+    """The notes as a player with a will might play them: new notes, ordered by start and key, the first one at 0."""
+    slower, depth, period, phase = 1 + 0.15 * draw.random(), 0.06 * draw.random(), draw.uniform(3, 8), draw.uniform(0, 6.28)
+    warp = lambda t: slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase) - np.sin(phase)))
+    level, swell, bar, tie = draw.uniform(52, 100), draw.uniform(0, 14), draw.uniform(2, 6), draw.uniform(0.55, 1.08)
+    played, last = [], {}
+    for i, note in enumerate(notes):
+        start = max(0., warp(note.start) + (min(abs(draw.gauss(0, 0.012)), 0.04) if i else 0))
+        end = min(start + max(tie * slower * (note.end - note.start), 0.08), seconds)
+        loudness = level + swell * np.sin(6.28 * note.start / bar) + 0.4 * (note.velocity - 80) + draw.gauss(0, 5)
+        if note.pitch in last:
+            last[note.pitch].end = min(last[note.pitch].end, start)  # the string is struck again
+        if start < seconds - 0.1:
+            last[note.pitch] = pretty_midi.Note(round(min(max(loudness, 25), 120)), note.pitch, start, end)
+            played.append(last[note.pitch])
+    return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
+
+# %% ../nbs/00_data.ipynb #c109
+OTHERS = {  # General MIDI program, octaves up
+    "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0), "vibraphone": (11, 0),
+    "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2), "trumpet": (56, 0), "french_horn": (60, -1),
+    "clarinet": (71, 0), "flute": (73, 0), "bassoon": (70, -2)}
+LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}  # where real ones mostly play
+ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | LOW
+
+# %% ../nbs/00_data.ipynb #c112
+def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes"
-    return json.dumps(row | {"program": program, "soundfont": font, "gain": GAIN, "version": 1})
+    extra = {} if take == "plain" else {"piece": score.piece, "take": take} | asdict(TAKES[take])
+    return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
-# %% ../nbs/00_data.ipynb #c106
+# %% ../nbs/00_data.ipynb #c113
 def recipe_of(path) -> str:
     """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
     try:
@@ -773,47 +828,56 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
         f.write(audio)
     return buffer.getvalue()
 
-# %% ../nbs/00_data.ipynb #c107
+# %% ../nbs/00_data.ipynb #c114
 def render_piece(
     score: Score,
     output_path,  # gets {instrument}/{piece}.flac
-    instruments=INSTRUMENTS,
-    soundfont=None,
+    instruments=INSTRUMENTS,  # names of ALL_INSTRUMENTS
+    soundfont=None,           # a file; None: the take's
+    take: str = "plain",      # a name of TAKES
 ) -> list:
     """Render what is missing or out of date of a piece; returns the paths that were written."""
-    soundfont, notes, written = find_soundfont(soundfont), None, []
+    how, draw = TAKES[take], random.Random(f"{score.piece} {take}")
+    soundfont, notes, written = find_soundfont(soundfont or (None if take == "plain" else how.soundfont)), None, []
+    room = (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
     for instrument in instruments:
-        path = Path(output_path) / instrument / f"{score.piece}.flac"
-        comment = recipe(score, PROGRAMS[instrument], soundfont)
+        path, (program, octaves) = Path(output_path) / instrument / f"{score.piece}.flac", ALL_INSTRUMENTS[instrument]
+        comment = recipe(score, program, take, soundfont)
         if recipe_of(path) == comment:
             continue
-        notes = notes or score_notes(score)
-        audio = render_notes(notes, PROGRAMS[instrument], score.seconds, soundfont)
+        if notes is None:
+            notes = score_notes(score)
+            notes = express(notes, score.seconds - TAIL, draw) if how.expressive else notes
+        played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end) for n in notes]
+        audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
         with atomic_path(path) as part:
             part.write_bytes(flac_bytes(audio, comment))
         written.append(path)
     return written
 
-# %% ../nbs/00_data.ipynb #c109
+# %% ../nbs/00_data.ipynb #c116
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
-    instruments=INSTRUMENTS,  # names of PROGRAMS
+    instruments=INSTRUMENTS,  # names of ALL_INSTRUMENTS; or a function of the piece's place in the list that gives them
     pieces=None,              # only these; None: all in the list
-    soundfont=None,           # a file; None: see `find_soundfont`
+    soundfont=None,           # a file; None: the take's
     workers: int = None,      # threads; None: one for each core
+    take: str = "plain",      # a name of TAKES
 ) -> list:
     """Render all pieces by all instruments; returns the paths, in the list's order. What is there already is kept.
 
     A piece that fails does not stop the others; RuntimeError names all that did, at the end.
     """
     scores = [s for s in read_scores(scores_csv) if pieces is None or s.piece in pieces]
-    if unknown := sorted(set(pieces or ()) - {s.piece for s in scores}) + sorted(set(instruments) - set(PROGRAMS)):
-        raise ValueError(f"not in {scores_csv} or among {', '.join(PROGRAMS)}: {', '.join(unknown)}")
-    soundfont, failed = find_soundfont(soundfont), {}
+    played_by = [tuple(instruments(i)) if callable(instruments) else tuple(instruments) for i in range(len(scores))]
+    if unknown := sorted(set(pieces or ()) - {s.piece for s in scores}) + sorted(set(sum(played_by, ())) - set(ALL_INSTRUMENTS)):
+        raise ValueError(f"not in {scores_csv} or among {', '.join(ALL_INSTRUMENTS)}: {', '.join(unknown)}")
+    failed = {}
+    find_soundfont(soundfont or (None if take == "plain" else TAKES[take].soundfont))
     find_synthesizer(), Path(output_path).mkdir(parents=True, exist_ok=True)
     with FileLock(Path(output_path) / ".render.lock"), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = {pool.submit(render_piece, s, output_path, instruments, soundfont): s for s in scores}
+        jobs = {pool.submit(render_piece, s, output_path, names, soundfont, take): s for s, names in zip(scores, played_by)}
         try:
             for job in tqdm(as_completed(jobs), "scores to sound", len(jobs), unit="piece"):
                 if error := job.exception():
@@ -824,9 +888,9 @@ def render_corpus(
     if failed:
         reasons = "; ".join(f"{s.piece} ({failed[s.piece]})" for s in scores if s.piece in failed)
         raise RuntimeError(f"{len(failed)} of {len(scores)} pieces could not be rendered: {reasons}")
-    return [Path(output_path) / i / f"{s.piece}.flac" for s in scores for i in instruments]
+    return [Path(output_path) / i / f"{s.piece}.flac" for s, names in zip(scores, played_by) for i in names]
 
-# %% ../nbs/00_data.ipynb #c115
+# %% ../nbs/00_data.ipynb #c122
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
@@ -847,7 +911,7 @@ def corpus_sources(seed: int = 0) -> dict:
             "two_voice": mix(chorales[0::3], quartets[0::2]),
             "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
 
-# %% ../nbs/00_data.ipynb #c118
+# %% ../nbs/00_data.ipynb #c125
 def tune_of(voice: list) -> set:
     """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
     highest = {}
@@ -861,7 +925,7 @@ def similarity(a: set, b: set) -> float:
     """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
     return len(a & b) / max(1, min(len(a), len(b)))
 
-# %% ../nbs/00_data.ipynb #c123
+# %% ../nbs/00_data.ipynb #c130
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
     """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
     end = 0.0
@@ -871,7 +935,7 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
         end = max(end, note.end)
     return end
 
-# %% ../nbs/00_data.ipynb #c124
+# %% ../nbs/00_data.ipynb #c131
 def propose_score(
     source: str,
     kind: str,
@@ -893,14 +957,14 @@ def propose_score(
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
     return (score, tune_of(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
 
-# %% ../nbs/00_data.ipynb #c126
+# %% ../nbs/00_data.ipynb #c133
 def piece_name(source: str) -> str:
     """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00_data.ipynb #c129
+# %% ../nbs/00_data.ipynb #c136
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
@@ -924,7 +988,7 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
         tunes.append(tune)
     return chosen
 
-# %% ../nbs/00_data.ipynb #c130
+# %% ../nbs/00_data.ipynb #c137
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
     """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
     scores = choose_scores(seed, plan)
@@ -934,13 +998,31 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
         writer.writerows(map(asdict, scores))
     return scores
 
-# %% ../nbs/00_data.ipynb #c134
+# %% ../nbs/00_data.ipynb #c141
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
 
-# %% ../nbs/00_data.ipynb #c139
+# %% ../nbs/00_data.ipynb #c143
+def render_takes(
+    run: Run,
+    takes=TRAIN_TAKES,  # names of TAKES
+    splits=("train",),
+    others: int = 2,    # instruments of OTHERS that play each piece, in turn
+    instruments=INSTRUMENTS,
+) -> dict:
+    """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done before."""
+    names, found = list(OTHERS), {}
+    pieces = [s.piece for s in corpus_pieces(run) if s.split in splits]
+    for k, take in enumerate(takes):
+        playing = lambda i: (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
+        folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
+        paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
+        found |= {path: path.parent.name for path in paths}
+    return found
+
+# %% ../nbs/00_data.ipynb #c148
 @dataclass(frozen=True)
 class AudioConfig:
     """The numbers between a waveform and its mel image; the defaults are the report's."""
@@ -963,13 +1045,13 @@ class AudioConfig:
         "Frames, and so pixels of width, of one chunk: 130."
         return -(-self.chunk_samples // self.hop_length)
 
-# %% ../nbs/00_data.ipynb #c141
+# %% ../nbs/00_data.ipynb #c150
 class AudioPreprocessor:
     """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
-# %% ../nbs/00_data.ipynb #c143
+# %% ../nbs/00_data.ipynb #c152
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -984,7 +1066,7 @@ def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
     return np.frombuffer(done.stdout, dtype="<f4").astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c144
+# %% ../nbs/00_data.ipynb #c153
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
@@ -1007,13 +1089,13 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     return audio.astype(np.float32, copy=False), sr
 
-# %% ../nbs/00_data.ipynb #c150
+# %% ../nbs/00_data.ipynb #c159
 @patch
 def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
     """`audio` without the ends that are more than `top_db` (20) dB below its loudest frame."""
     return librosa.effects.trim(audio, top_db=self.config.top_db if top_db is None else top_db)[0]
 
-# %% ../nbs/00_data.ipynb #c157
+# %% ../nbs/00_data.ipynb #c166
 @patch
 def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
     """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length."""
@@ -1024,7 +1106,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
         return np.full_like(mel, -c.max_db)  # digital silence has no maximum to refer to
     return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
 
-# %% ../nbs/00_data.ipynb #c162
+# %% ../nbs/00_data.ipynb #c171
 @patch
 def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
     """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
@@ -1032,7 +1114,7 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 
-# %% ../nbs/00_data.ipynb #c165
+# %% ../nbs/00_data.ipynb #c174
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
     """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
@@ -1047,7 +1129,7 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
         raise ValueError(f"an image [H, T] or [1, H, T] is needed, not one of shape {image.shape}")
     return ((np.clip(scaled, 0, 1) - 1) * self.config.max_db).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c168
+# %% ../nbs/00_data.ipynb #c177
 @patch
 def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
     """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
@@ -1061,13 +1143,13 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c169
+# %% ../nbs/00_data.ipynb #c178
 def image_to_audio(image, n_iter: int = 32, config: AudioConfig = AudioConfig()) -> np.ndarray:
     """Sound [N], float32 in [-1, 1] at `config.sample_rate`, of a mel image (PIL, uint8, or floats in [0, 1])."""
     ap = AudioPreprocessor(config)
     return ap.mel_spectrogram_to_audio(ap.grayscale_image_to_mel_spectrogram(image), n_iter)
 
-# %% ../nbs/00_data.ipynb #c173
+# %% ../nbs/00_data.ipynb #c182
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1095,13 +1177,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c175
+# %% ../nbs/00_data.ipynb #c184
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c177
+# %% ../nbs/00_data.ipynb #c186
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1115,7 +1197,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c181
+# %% ../nbs/00_data.ipynb #c190
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1133,7 +1215,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c182
+# %% ../nbs/00_data.ipynb #c191
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1143,7 +1225,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c184
+# %% ../nbs/00_data.ipynb #c193
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1181,7 +1263,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c185
+# %% ../nbs/00_data.ipynb #c194
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1192,7 +1274,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c187
+# %% ../nbs/00_data.ipynb #c196
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1210,7 +1292,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c188
+# %% ../nbs/00_data.ipynb #c197
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1223,7 +1305,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c189
+# %% ../nbs/00_data.ipynb #c198
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1238,7 +1320,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c190
+# %% ../nbs/00_data.ipynb #c199
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1251,7 +1333,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c192
+# %% ../nbs/00_data.ipynb #c201
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1291,7 +1373,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c206
+# %% ../nbs/00_data.ipynb #c215
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1304,7 +1386,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c209
+# %% ../nbs/00_data.ipynb #c218
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1323,7 +1405,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c212
+# %% ../nbs/00_data.ipynb #c221
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1358,14 +1440,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c213
+# %% ../nbs/00_data.ipynb #c222
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c214
+# %% ../nbs/00_data.ipynb #c223
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1395,14 +1477,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c216
+# %% ../nbs/00_data.ipynb #c225
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c217
+# %% ../nbs/00_data.ipynb #c226
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1438,7 +1520,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c219
+# %% ../nbs/00_data.ipynb #c228
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1464,7 +1546,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c220
+# %% ../nbs/00_data.ipynb #c229
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1489,7 +1571,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c233
+# %% ../nbs/00_data.ipynb #c242
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1525,7 +1607,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c234
+# %% ../nbs/00_data.ipynb #c243
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1550,7 +1632,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c241
+# %% ../nbs/00_data.ipynb #c250
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1563,7 +1645,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c245
+# %% ../nbs/00_data.ipynb #c254
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
@@ -1572,3 +1654,84 @@ def prepare_dataset_by_piece(
     draw = torch.Generator().manual_seed(config.get("seed", 0))
     return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
                               shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
+
+# %% ../nbs/00_data.ipynb #c273
+AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256)}
+
+class LogMel(torch.nn.Module):
+    """Sound [B, N] to mel images [B, 1, n_mels, 1 + N // hop_length] in [0, 1], as `AudioPreprocessor` makes them, in torch."""
+    def __init__(self, config: AudioConfig = AudioConfig()):
+        super().__init__()
+        self.config = config
+        bands = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels)
+        self.register_buffer("bands", torch.from_numpy(bands), persistent=False)  # [n_mels, F]
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def spectrum(self, audio: torch.Tensor) -> torch.Tensor:
+        "Complex STFT [B, F, T] of sound [B, N], F = 1 + n_fft / 2."
+        c = self.config
+        return torch.stft(audio, c.n_fft, c.hop_length, window=self.window, return_complex=True, pad_mode="constant")
+
+    def image(self, mel: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
+        "Mel power [B, n_mels, T] as images, in 255 steps; `reference` [B] is the power that becomes 1, each one's maximum if None."
+        reference = mel.amax((1, 2)) if reference is None else reference
+        decibels = 10 * (mel.clamp(min=1e-10) / reference.clamp(min=1e-10)[:, None, None]).log10()
+        image = (decibels / self.config.max_db + 1).clamp(0, 1) * (reference > 1e-10)[:, None, None]  # silence is black
+        return (image * 255).round()[:, None] / 255
+
+    def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
+        return self.image(self.bands @ self.spectrum(audio).abs().square(), reference)
+
+# %% ../nbs/00_data.ipynb #c276
+class AudioClips(Dataset):
+    """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
+    def __init__(
+        self,
+        recordings: dict,     # {path: instrument}
+        seconds: float = 6.,  # of a clip; what is left over at the end of a recording is not used
+        config: AudioConfig = AudioConfig(),
+        classes=None,         # names of the instruments, in order; None: all that occur
+    ):
+        n, ap = round(seconds * config.sample_rate), AudioPreprocessor(config)
+        self.classes = tuple(classes or sorted(set(recordings.values())))
+        def load(path):
+            audio = torch.from_numpy(ap.load_audio(path)[0]).clamp(-1, 1)
+            return (audio[:len(audio) // n * n] * 32767).round().short().view(-1, n)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            loaded = list(pool.map(load, recordings))
+        if not sum(map(len, loaded)):
+            raise ValueError(f"no recording is as long as a clip, {seconds:g} s: take shorter clips or longer recordings")
+        self.audio = torch.cat(loaded)
+        self.labels = [self.classes.index(name) for name, clips in zip(recordings.values(), loaded) for _ in clips]
+
+    def __len__(self): return len(self.audio)
+    def __getitem__(self, i: int): return self.audio[i], self.labels[i]
+
+# %% ../nbs/00_data.ipynb #c278
+def random_sounds(
+    clips: torch.Tensor,    # int16 [B, N]
+    samples: int,           # length of the result
+    generator: torch.Generator,
+    octaves=(-1., 0.7),     # range of the change of speed, in half of the cases
+    mix: float = 0.35,      # share of the sounds into which another one is mixed
+    noise: float = 0.3,     # share of the sounds that get noise, 20 to 70 dB below them
+    equaliser: float = 6.,  # dB of its lowest wave, the higher ones less
+) -> torch.Tensor:
+    """Sounds float32 [B, samples] cut out of clips and varied, each of mean power 1 before mixing, noise and equaliser."""
+    B, N, device = *clips.shape, clips.device
+    rand = lambda *shape: torch.rand(*shape, generator=generator, device=device)
+    speed = 2 ** (octaves[0] + (octaves[1] - octaves[0]) * rand(B, 1))
+    speed = torch.where(rand(B, 1) < 0.5, speed, 1.).clamp(max=(N - 2) / samples)
+    at = rand(B, 1) * (N - 2 - samples * speed) + speed * torch.arange(samples, device=device)  # [B, samples]
+    below = at.long()
+    near = lambda i: clips.gather(1, i).float() / 32768
+    x = torch.lerp(near(below), near(below + 1), (at - below).float())
+    x = x / x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
+    x = x + torch.where(rand(B, 1) < mix, 10 ** (-0.8 * rand(B, 1)), 0.) * x.roll(1, 0)
+    x = x + torch.where(rand(B, 1) < noise, 10 ** (-1 - 2.5 * rand(B, 1)), 0.) * torch.randn(x.shape, generator=generator, device=device)
+    spectrum = torch.fft.rfft(x)
+    place = torch.linspace(0, 1, spectrum.shape[1], device=device).mul(300).add(1).log() / 5.7  # 0 to 1, nearly logarithmic
+    waves = torch.arange(1, 7, device=device)[:, None]
+    heights = torch.randn(B, 6, generator=generator, device=device) * rand(B, 1) * equaliser / waves[:, 0]  # dB
+    curve = heights @ torch.cos(torch.pi * waves * place)
+    return torch.fft.irfft(spectrum * 10 ** (curve / 20), samples)

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['save_tensors', 'load_tensors', 'weights_digest', 'optimizer_tensors', 'load_optimizer_tensors', 'Callback', 'Trainer',
-           'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'EMA', 'differences',
-           'Checkpoint', 'resume']
+           'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay', 'EMA',
+           'differences', 'Checkpoint', 'resume']
 
 # %% ../nbs/01_training.ipynb #c002
 import csv
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -214,6 +215,26 @@ class ReduceLROnPlateau(Callback):
     def load_state(self, state: dict): self.scheduler.load_state_dict(state)
 
 # %% ../nbs/01_training.ipynb #c039
+class CosineDecay(Callback):
+    "Learning rate up from 0 in `warmup` steps, then down to 0 along half a cosine (Loshchilov and Hutter, 2017)."
+    def __init__(self, warmup: int = 50): self.warmup, self.steps, self.base = warmup, 0, None
+    def state(self) -> dict: return {"steps": self.steps, "base": self.base}
+    def load_state(self, state: dict): self.steps, self.base = state["steps"], state["base"]
+
+    def before_fit(self, trainer: Trainer):
+        self.base = self.base or [g["lr"] for g in trainer.optimizer.param_groups]
+        self.total = trainer.epochs * len(trainer.loader(trainer.train_data, True))
+        self.set(trainer)
+
+    def set(self, trainer: Trainer):
+        factor = min(1., (self.steps + 1) / self.warmup) * .5 * (1 + math.cos(math.pi * min(1., self.steps / self.total)))
+        for group, lr in zip(trainer.optimizer.param_groups, self.base): group["lr"] = lr * factor
+
+    def after_step(self, trainer: Trainer):
+        self.steps += 1
+        self.set(trainer)
+
+# %% ../nbs/01_training.ipynb #c042
 class EMA(Callback):
     "Keeps `model`, a moving average of the trained weights; `decay` is reached after a warm-up."
     def __init__(self, decay: float = .999): self.decay, self.model, self.steps = decay, None, 0
@@ -232,7 +253,7 @@ class EMA(Callback):
             if average.is_floating_point(): average.lerp_(now[name].to(average.dtype), 1 - decay)
             else: average.copy_(now[name])
 
-# %% ../nbs/01_training.ipynb #c042
+# %% ../nbs/01_training.ipynb #c045
 def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
     "Where two nested configurations differ, as lines `name: a there, b here`."
     lines = []
@@ -242,7 +263,7 @@ def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
         elif x != y: lines.append(f"{prefix}{k}: {x} there, {y} here")
     return lines
 
-# %% ../nbs/01_training.ipynb #c043
+# %% ../nbs/01_training.ipynb #c046
 class Checkpoint(Callback):
     "Saves `last` and `best` in `folder` after every epoch and resumes from `last`. Put it after all other callbacks."
     def __init__(self, folder: str | Path): self.folder, self.best = Path(folder), float("inf")
@@ -272,7 +293,7 @@ class Checkpoint(Callback):
     def before_fit(self, trainer: Trainer):
         if (self.folder / "last.safetensors").exists() and trainer.epoch == 0: resume(trainer, self.folder)
 
-# %% ../nbs/01_training.ipynb #c044
+# %% ../nbs/01_training.ipynb #c047
 def resume(trainer: Trainer, folder: str | Path):
     "Put a trainer where the training in `folder` stood; ValueError if that one was configured otherwise."
     tensors, info = load_tensors(Path(folder) / "last.safetensors")

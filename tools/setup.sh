@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
-synthesizer="fluidsynth fluid-soundfont-gm ffmpeg"
+synthesizer="fluidsynth fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont ffmpeg"
 tex="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended lmodern"
 tests="chromium poppler-utils" # only for make test
 
@@ -42,6 +42,8 @@ if [ -e .venv/.installing ]; then rm -rf .venv; fi
 [ -x .venv/bin/python ] || { mkdir -p .venv; touch .venv/.installing; "$python" -m venv .venv; }
 touch .venv/.installing
 echo "setup: Python packages into .venv (the first time this takes some minutes)"
-.venv/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt -e '.[dev]'
+pip() { .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check "$@"; }
+pip -c constraints.txt -e '.[dev]'
+pip --no-deps basic-pitch==0.4.0 # for its note network alone: its dependencies, TensorFlow among them, are not used
 rm .venv/.installing
 touch .venv/.ready
