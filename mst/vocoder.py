@@ -205,8 +205,8 @@ class VocoderConfig:
     hop_length: int = 512
     width: int = 256   # channels
     blocks: int = 6
-    updates: int = 10  # multiplicative updates after the network
-    n_iter: int = 32   # of Griffin-Lim
+    updates: int = 3   # multiplicative updates after the network
+    n_iter: int = 4    # of Griffin-Lim
 
     @property
     def audio(self) -> AudioConfig:
@@ -261,17 +261,17 @@ def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor
 # %% ../nbs/03_vocoder.ipynb #c064
 def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
     "Phases [B, F, T] for STFT magnitudes [B, F, T]: each bin turns with the nearest peak (Beauregard et al., 2015)."
-    B, n, T = magnitude.shape
-    a, b, c = (magnitude[:, i:n - 2 + i].clamp(min=1e-9).log() for i in range(3))
-    peak = F.pad((b > a) & (b >= c), (0, 0, 1, 1))
-    offset = F.pad((.5 * (a - c) / (a - 2 * b + c).clamp(max=-1e-9)).clamp(-.5, .5), (0, 0, 1, 1))  # of a parabola's top
-    bins = torch.arange(n, device=magnitude.device)[:, None]
-    below = torch.where(peak, bins, -n).cummax(1).values
-    above = torch.where(peak, bins, 2 * n).flip(1).cummin(1).values.flip(1)
-    nearest = torch.where(bins - below <= above - bins, below, above).clamp(0, n - 1)  # [B, F, T]
-    turn = (nearest + offset.gather(1, nearest)).double() * hop_length / (2 * (n - 1))  # in turns from frame to frame
-    turns = F.pad(((turn[..., 1:] + turn[..., :-1]) / 2).cumsum(2), (1, 0)).gather(1, nearest)
-    return (2 * torch.pi * ((turns + .5 * ((bins - nearest) % 2)) % 1)).float()
+    level = magnitude.mT.clamp(min=1e-9).log()  # [B, T, F]: neighbours in memory are neighbours in frequency
+    n, (a, b, c) = level.shape[2], (level[..., :-2], level[..., 1:-1], level[..., 2:])
+    bins = torch.arange(n, device=level.device, dtype=torch.int32)
+    peak = F.pad((b > a) & (b >= c), (1, 1))
+    frequency = bins + F.pad((.5 * (a - c) / (a - 2 * b + c).clamp(max=-1e-9)).clamp(-.5, .5), (1, 1))  # the top of a parabola, in bins
+    below = torch.where(peak, bins, -n).cummax(2).values
+    above = torch.where(peak, bins, 2 * n).flip(2).cummin(2).values.flip(2)
+    nearest = torch.where(bins - below <= above - bins, below, above).clamp(0, n - 1)
+    turn = frequency.gather(2, nearest.long()) * hop_length / (2 * (n - 1))  # turns from frame to frame
+    turns = F.pad(((turn[:, 1:] + turn[:, :-1]) / 2).cumsum(1, dtype=torch.float64), (0, 0, 1, 0)) % 1
+    return (2 * torch.pi * (turns.float().gather(2, nearest.long()) + .5 * ((bins - nearest) % 2))).mT
 
 # %% ../nbs/03_vocoder.ipynb #c065
 def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
@@ -304,11 +304,14 @@ class Vocoder(nn.Module):
         return fit_bands(power, 10 ** (8 * (image[:, 0] - 1)), self.net.bands, self.config.updates).sqrt()
 
     @torch.no_grad()
-    def forward(self, image: Tensor, reference_db: float = 25.) -> Tensor:
+    def forward(self, image: Tensor,
+                reference_db: float = 25.,   # mel power in dB that the value 1 stands for
+                n_iter: int | None = None,   # of Griffin-Lim, instead of the configuration's: 32 is slower and a little better
+                ) -> Tensor:
         if image.ndim != 4 or image.shape[2] != self.config.n_mels or image.shape[3] < 2:
             raise ValueError(f"images [B, 1, {self.config.n_mels}, T] of at least 2 frames are needed, got {tuple(image.shape)}")
         magnitude = self.magnitude(image.clamp(0, 1)) * 10 ** (reference_db / 20)
-        return fast_griffin_lim(magnitude, self.config.hop_length, self.config.n_iter)
+        return fast_griffin_lim(magnitude, self.config.hop_length, self.config.n_iter if n_iter is None else n_iter)
 
 # %% ../nbs/03_vocoder.ipynb #c072
 def spectrum_loss(predicted: Tensor, true: Tensor, floor: float = -75.) -> dict[str, Tensor]:
