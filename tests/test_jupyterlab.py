@@ -77,7 +77,10 @@ def test_run_all_cells(lab, tmp_path):
             page.wait_for_timeout(2000)
             page.keyboard.press("Control+s")
             page.wait_for_timeout(500)
-            cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+            try:
+                cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+            except nbformat.reader.NotJSONError:  # it is being saved this moment
+                continue
             idle = page.get_by_text("Python 3 (ipykernel) | Idle").count()
             if idle and (cells[-1].execution_count or any(o.output_type == "error" for c in cells for o in c.outputs)):
                 break
