@@ -44,13 +44,13 @@ def test_killed_and_started_again(tmp_path):
     assert recordings(tmp_path / "cut") == whole
 
 
-@pytest.mark.parametrize("missing", [{"PATH": "/nowhere"}, {"MST_SOUNDFONT": "none.sf2"}])
-def test_what_to_install(tmp_path, missing):
+@pytest.mark.parametrize("missing, package", [({"PATH": "/nowhere"}, "fluidsynth"), ({"MST_SOUNDFONT": "none.sf2"}, "fluid-soundfont-gm")])
+def test_what_to_install(tmp_path, missing, package):
     done = subprocess.run([sys.executable, "-c", RENDER, SCORES, tmp_path, quick()[0].piece], env=os.environ | missing,
                           capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and last.startswith("FileNotFoundError: ")
-    assert "sudo apt-get install fluid" in last
+    assert f"sudo apt-get install {package}" in last
     assert not recordings(tmp_path)
 
 

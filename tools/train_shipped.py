@@ -13,7 +13,7 @@ from mst.autoencoder import (
     AUTOENCODER_FILE, FEATURE_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_feature_network, train_on_sound,
     training_clips)
 from mst.run import Run, project_root
-from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, save_vocoder, train_judge, train_vocoder
+from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
 
 
 def card(run, history, training, seconds):
@@ -39,7 +39,7 @@ def main(names):
         elif name == "vocoder":
             config, training = SHIPPED_VOCODER
             vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips, load_autoencoder())
-            save_vocoder(root / "data/pretrained/vocoder.safetensors", vocoder, card(run, history, training, time.monotonic() - start))
+            save_vocoder(root / VOCODER_FILE, vocoder, card(run, history, training, time.monotonic() - start))
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
