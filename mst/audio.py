@@ -1,4 +1,4 @@
 """Sound to mel image and back. Defined in nbs/00_data.ipynb."""
-from mst.data import AUDIO_PRESETS, AUDIO_SUFFIXES, AudioConfig, AudioPreprocessor, LogMel, image_to_audio
+from mst.data import AUDIO_PRESETS, AUDIO_SUFFIXES, AudioConfig, AudioPreprocessor, LogMel
 
-__all__ = ["AUDIO_PRESETS", "AUDIO_SUFFIXES", "AudioConfig", "AudioPreprocessor", "LogMel", "image_to_audio"]
+__all__ = ["AUDIO_PRESETS", "AUDIO_SUFFIXES", "AudioConfig", "AudioPreprocessor", "LogMel"]

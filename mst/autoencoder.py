@@ -9,9 +9,9 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCOD
            'feature_layers', 'load_audioset_weights', 'InstrumentNet', 'instrument_loss', 'equalise_layers',
            'train_feature_network', 'load_instrument_net', 'instrument_accuracy', 'FeatureConfig', 'VGGishFeatureLoss',
            'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss', 'AutoencoderTraining', 'compression_loss',
-           'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_images', 'plain_images',
-           'training_clips', 'train_on_sound', 'save_autoencoder', 'load_autoencoder', 'autoencoder_variants',
-           'latent_statistics']
+           'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_reference',
+           'random_images', 'plain_images', 'training_clips', 'train_on_sound', 'save_autoencoder', 'load_autoencoder',
+           'autoencoder_variants', 'latent_statistics']
 
 # %% ../nbs/02_autoencoder.ipynb #c002
 import math
@@ -21,16 +21,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvggish.mel_features import spectrogram_to_mel_matrix
 from torchvggish.torchvggish import VGGISH_WEIGHTS, make_layers
 
 from .audio import AUDIO_PRESETS, AudioConfig, LogMel
-from .data import AudioClips, SpectrogramDataset, prepare_corpus, random_sounds, render_takes
+from .data import TRAIN_TAKES, AudioClips, SpectrogramDataset, prepare_corpus, random_sounds, render_takes
 from .run import Run, project_root
-from .training import Checkpoint, CosineDecay, History, ReduceLROnPlateau, Trainer, load_tensors, save_tensors, weights_digest
+from .training import CosineDecay, History, ReduceLROnPlateau, load_tensors, save_tensors, train_in, weights_digest
 
 # %% ../nbs/02_autoencoder.ipynb #c008
 @dataclass(frozen=True)
@@ -243,22 +242,21 @@ FEATURE_FILE = "data/pretrained/vggish_quarter.safetensors"
 
 # %% ../nbs/02_autoencoder.ipynb #c041
 def train_feature_network(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -> dict[str, float]:
-    "Train an `InstrumentNet` on the training pieces and save it in half precision; returns the metrics of the last epoch."
+    "Train an `InstrumentNet` on the training pieces and save it in half precision; returns the metrics of the best epoch."
     corpus = prepare_corpus(run)
     train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s]) for s in ("train", "val"))
     torch.manual_seed(run.seed)
     net = InstrumentNet(train_set.classes)
     config = {"classes": list(net.classes), "width": .25}
-    checkpoint, to_vggish = run.folder / f"features-{epochs}", MelImageToVGGish().to(run.torch_device)
-    with FileLock(f"{checkpoint}.lock"):
-        trainer = Trainer(net, partial(instrument_loss, to_vggish=to_vggish), torch.optim.AdamW(net.parameters(), 1e-3),
-                          train_set, valid_set, batch_size, [History(checkpoint / "history.csv"), Checkpoint(checkpoint)],
-                          config, run.seed, run.torch_device)
-        trainer.fit(epochs)
+    to_vggish = MelImageToVGGish().to(run.torch_device)
+    history = train_in(run.folder / f"features-{epochs}", epochs, net, partial(instrument_loss, to_vggish=to_vggish),
+                       torch.optim.AdamW(net.parameters(), 1e-3), train_set, valid_set,
+                       batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
+    best = min(history.rows, key=lambda row: row["valid_loss"])
     frames = to_vggish.cpu()(torch.stack([train_set[i][0] for i in range(0, len(train_set), max(1, len(train_set) // 64))]))
     equalise_layers(net.cpu(), frames)
-    save_tensors(path, {k: v.half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **trainer.metrics})
-    return trainer.metrics
+    save_tensors(path, {k: v.half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **best})
+    return best
 
 # %% ../nbs/02_autoencoder.ipynb #c042
 def load_instrument_net(path: str | Path | None = None) -> InstrumentNet:
@@ -386,12 +384,9 @@ def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[
     loss_fn = lambda model, batch, generator: compression_loss(batch[0], *model(batch[0]), feature_loss, training)
     settings = {"autoencoder": asdict(config), "training": asdict(training), "images": [len(train_set), len(valid_set)],
                 "feature_network": f"{feature_loss.description}, {weights_digest(feature_loss)}"}
-    history = History(folder / "history.csv")
-    with FileLock(f"{folder}.lock"):
-        optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
-        Trainer(model, loss_fn, optimizer, train_set, valid_set, training.batch_size,
-                [history, ReduceLROnPlateau(), Checkpoint(folder)], settings, run.seed, run.torch_device).fit(training.epochs)
-        model.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
+    history = train_in(folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set, callbacks=[ReduceLROnPlateau()],
+                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
     return model.eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/02_autoencoder.ipynb #c078
@@ -411,12 +406,16 @@ class SoundTraining:
     learning_rate: float = 2e-3
     latent_noise: float = .1    # in standard deviations of the latent
 
+def random_reference(mel: Tensor, generator: torch.Generator) -> Tensor:
+    "Power [B] of the loudest place of the recordings that clips of mel power [B, n_mels, T] might be from: up to 25 dB above theirs."
+    below = (30 * torch.rand(len(mel), generator=generator, device=mel.device) - 5).clamp(min=0)
+    return mel.amax((1, 2)).clamp(min=1e-10) * 10 ** (below / 10)
+
 def random_images(clips: Tensor, log_mel: LogMel, frames: int, generator: torch.Generator) -> Tensor:
-    "Images [B, 1, n_mels, frames] of varied sound, up to 25 dB below the loudest of the recording they might be from."
+    "Images [B, 1, n_mels, frames] of varied sound, each against a `random_reference`."
     sounds = random_sounds(clips, (frames - 1) * log_mel.config.hop_length, generator)
     mel = log_mel.bands @ log_mel.spectrum(sounds).abs().square()
-    below = (30 * torch.rand(len(mel), generator=generator, device=mel.device) - 5).clamp(min=0)
-    return log_mel.image(mel, mel.amax((1, 2)) * 10 ** (below / 10))
+    return log_mel.image(mel, random_reference(mel, generator))
 
 def plain_images(clips: Tensor, log_mel: LogMel, frames: int) -> Tensor:
     "Images [B, 1, n_mels, frames] of the beginnings of clips as they are."
@@ -425,13 +424,13 @@ def plain_images(clips: Tensor, log_mel: LogMel, frames: int) -> Tensor:
 # %% ../nbs/02_autoencoder.ipynb #c090
 def training_clips(run: Run) -> tuple[AudioClips, AudioClips]:
     "Clips of the training takes, all instruments, and of the validation pieces, the four instruments."
-    takes = run.pick(("fluid",), ("fluid",), ("fluid", "musescore"))
-    return AudioClips(render_takes(run, takes)), AudioClips(render_takes(run, ("fluid",), ("val",), others=0))
+    takes = run.pick(TRAIN_TAKES[:1], TRAIN_TAKES[:1], TRAIN_TAKES)
+    return AudioClips(render_takes(run, takes)), AudioClips(render_takes(run, TRAIN_TAKES[:1], ("val",), others=0))
 
 def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining, folder: str,
                    clips: tuple[AudioClips, AudioClips] | None = None) -> tuple[Autoencoder, History]:
     "An autoencoder trained on varied sound by weighted squared error, in `folder` of the run; resumes what was interrupted."
-    folder, (train_set, valid_set) = run.folder / folder, clips or training_clips(run)
+    train_set, valid_set = clips or training_clips(run)
     log_mel = LogMel(replace(AUDIO_PRESETS["mst"], n_mels=config.n_mels)).to(run.torch_device)
     torch.manual_seed(run.seed)
     model = Autoencoder(config).to(memory_format=torch.channels_last)
@@ -441,13 +440,11 @@ def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining,
              else plain_images(batch[0], log_mel, training.frames))
         y = model(x)[0]
         return {"loss": ((x + .25) * (y - x).square()).mean(), "psnr": psnr(x, y.clamp(0, 1)).mean()}
-    settings = {"autoencoder": asdict(config), "training": asdict(training), "clips": [len(train_set), len(valid_set)]}
-    history = History(folder / "history.csv")
-    with FileLock(f"{folder}.lock"):
-        optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
-        Trainer(model, loss_fn, optimizer, train_set, valid_set, training.batch_size, [history, CosineDecay(), Checkpoint(folder)],
-                settings, run.seed, run.torch_device).fit(training.epochs)
-        model.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+    settings = {"autoencoder": asdict(config), "audio": asdict(log_mel.config), "training": asdict(training),
+                "clips": [len(train_set), len(valid_set)]}
+    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
+    history = train_in(run.folder / folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set, callbacks=[CosineDecay()],
+                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
     return model.cpu().eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/02_autoencoder.ipynb #c091

@@ -13,12 +13,12 @@ __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES',
            'find_soundfont', 'render_notes', 'Take', 'express', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece',
            'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name',
            'choose_scores', 'make_scores', 'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor',
-           'decode_with_ffmpeg', 'image_to_audio', 'find_recordings', 'parse_chunk_name', 'audio_to_images',
-           'UnusableRecording', 'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs',
-           'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure', 'read_image',
-           'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset',
-           'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset',
-           'prepare_dataset_by_piece', 'LogMel', 'AudioClips', 'random_sounds']
+           'decode_with_ffmpeg', 'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording',
+           'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs', 'settle_images', 'prune_images',
+           'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
+           'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
+           'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece',
+           'LogMel', 'AudioClips', 'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -767,9 +767,11 @@ class Take:
     expressive: bool = False       # tempo, loudness, length and onset of the notes vary
     rooms: bool = False            # every piece in a room of its own
     gain: float = GAIN             # of the synthesizer; fonts differ in level
+    performance: str = ""          # the take whose timing, loudness and rooms these are; empty: its own
 
 TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
-         "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8)}
+         "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8),
+         "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore")}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
 # %% ../nbs/00_data.ipynb #c106
@@ -807,7 +809,8 @@ def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes"
-    extra = {} if take == "plain" else {"piece": score.piece, "take": take} | asdict(TAKES[take])
+    how = {k: v for k, v in asdict(TAKES[take]).items() if k != "performance" or v}
+    extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
     return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
 # %% ../nbs/00_data.ipynb #c113
@@ -837,7 +840,8 @@ def render_piece(
     take: str = "plain",      # a name of TAKES
 ) -> list:
     """Render what is missing or out of date of a piece; returns the paths that were written."""
-    how, draw = TAKES[take], random.Random(f"{score.piece} {take}")
+    how = TAKES[take]
+    draw = random.Random(f"{score.piece} {how.performance or take}")
     soundfont, notes, written = find_soundfont(soundfont or (None if take == "plain" else how.soundfont)), None, []
     room = (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
     for instrument in instruments:
@@ -1143,13 +1147,7 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c178
-def image_to_audio(image, n_iter: int = 32, config: AudioConfig = AudioConfig()) -> np.ndarray:
-    """Sound [N], float32 in [-1, 1] at `config.sample_rate`, of a mel image (PIL, uint8, or floats in [0, 1])."""
-    ap = AudioPreprocessor(config)
-    return ap.mel_spectrogram_to_audio(ap.grayscale_image_to_mel_spectrogram(image), n_iter)
-
-# %% ../nbs/00_data.ipynb #c182
+# %% ../nbs/00_data.ipynb #c181
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1177,13 +1175,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c184
+# %% ../nbs/00_data.ipynb #c183
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c186
+# %% ../nbs/00_data.ipynb #c185
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1197,7 +1195,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c190
+# %% ../nbs/00_data.ipynb #c189
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1215,7 +1213,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c191
+# %% ../nbs/00_data.ipynb #c190
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1225,7 +1223,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c193
+# %% ../nbs/00_data.ipynb #c192
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1263,7 +1261,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c194
+# %% ../nbs/00_data.ipynb #c193
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1274,7 +1272,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c196
+# %% ../nbs/00_data.ipynb #c195
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1292,7 +1290,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c197
+# %% ../nbs/00_data.ipynb #c196
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1305,7 +1303,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c198
+# %% ../nbs/00_data.ipynb #c197
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1320,7 +1318,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c199
+# %% ../nbs/00_data.ipynb #c198
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1333,7 +1331,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c201
+# %% ../nbs/00_data.ipynb #c200
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1373,7 +1371,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c215
+# %% ../nbs/00_data.ipynb #c214
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1386,7 +1384,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c218
+# %% ../nbs/00_data.ipynb #c217
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1405,7 +1403,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c221
+# %% ../nbs/00_data.ipynb #c220
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1440,14 +1438,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c222
+# %% ../nbs/00_data.ipynb #c221
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c223
+# %% ../nbs/00_data.ipynb #c222
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1477,14 +1475,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c225
+# %% ../nbs/00_data.ipynb #c224
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c226
+# %% ../nbs/00_data.ipynb #c225
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1520,7 +1518,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c228
+# %% ../nbs/00_data.ipynb #c227
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1546,7 +1544,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c229
+# %% ../nbs/00_data.ipynb #c228
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1571,7 +1569,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c242
+# %% ../nbs/00_data.ipynb #c241
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1607,7 +1605,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c243
+# %% ../nbs/00_data.ipynb #c242
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1632,7 +1630,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c250
+# %% ../nbs/00_data.ipynb #c249
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1645,7 +1643,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c254
+# %% ../nbs/00_data.ipynb #c253
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
@@ -1655,8 +1653,8 @@ def prepare_dataset_by_piece(
     return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
                               shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
 
-# %% ../nbs/00_data.ipynb #c273
-AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256)}
+# %% ../nbs/00_data.ipynb #c272
+AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256, max_db=100.)}
 
 class LogMel(torch.nn.Module):
     """Sound [B, N] to mel images [B, 1, n_mels, 1 + N // hop_length] in [0, 1], as `AudioPreprocessor` makes them, in torch."""
@@ -1682,7 +1680,7 @@ class LogMel(torch.nn.Module):
     def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
         return self.image(self.bands @ self.spectrum(audio).abs().square(), reference)
 
-# %% ../nbs/00_data.ipynb #c276
+# %% ../nbs/00_data.ipynb #c275
 class AudioClips(Dataset):
     """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
     def __init__(
@@ -1707,7 +1705,7 @@ class AudioClips(Dataset):
     def __len__(self): return len(self.audio)
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
 
-# %% ../nbs/00_data.ipynb #c278
+# %% ../nbs/00_data.ipynb #c277
 def random_sounds(
     clips: torch.Tensor,    # int16 [B, N]
     samples: int,           # length of the result

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Transfer', 'HEADER', 'Cases', 'sounding_share', 'sounding_clips', 'spread', 'draw_style', 'benchmark_cases',
-           'mean_mfcc', 'mfcc_distance', 'InstrumentJudge', 'score', 'bootstrap_interval', 'apply_transfer',
-           'benchmark', 'copy_content', 'copy_style', 'one_noise', 'forward_pass', 'through_autoencoder',
-           'benchmark_row', 'print_table', 'pair_means', 'confusion', 'style_movement', 'save_sound']
+           'mean_mfcc', 'mfcc_distance', 'InstrumentJudge', 'score', 'apply_transfer', 'benchmark', 'copy_content',
+           'copy_style', 'one_noise', 'forward_pass', 'through_autoencoder', 'benchmark_row', 'print_table',
+           'pair_means', 'confusion', 'style_movement', 'save_sound']
 
 # %% ../nbs/06_evaluate.ipynb #c002
 import math
@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .audio import AudioConfig, image_to_audio
+from .audio import AudioConfig
 from .autoencoder import InstrumentNet, MelImageToVGGish, load_instrument_net, log_spectral_distance, psnr
 from .data import SpectrogramDataset
 from .ldm import LDM
 from .run import Run, atomic_path
+from .vocoder import bootstrap_interval, mel_image_to_audio
 
 # %% ../nbs/06_evaluate.ipynb #c007
 @dataclass(frozen=True)
@@ -141,19 +142,9 @@ def score(images: Tensor, cases: Cases, judge: InstrumentJudge) -> dict[str, np.
     return {k: v.numpy() for k, v in scores.items()}
 
 # %% ../nbs/06_evaluate.ipynb #c035
-def bootstrap_interval(values: np.ndarray, pieces: list[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    "95 % interval of the mean of `values` [N] under resampling of whole pieces [N]; (nan, nan) with fewer than two pieces."
-    names, number = np.unique(pieces, return_inverse=True)
-    if len(names) < 2: return math.nan, math.nan
-    sums, counts = np.bincount(number, values), np.bincount(number)
-    drawn = np.random.RandomState(seed).randint(len(names), size=(draws, len(names)))
-    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
-    return float(low), float(high)
-
-# %% ../nbs/06_evaluate.ipynb #c039
 Transfer = Callable[[Tensor, Tensor], Tensor]  # content and style [B, 1, 128, T] in [0, 1] to the result [B, 1, 128, T]
 
-# %% ../nbs/06_evaluate.ipynb #c040
+# %% ../nbs/06_evaluate.ipynb #c036
 @torch.no_grad()
 def apply_transfer(transfer: Transfer, cases: Cases, batch_size: int = 32) -> Tensor:
     "Results [N, 1, 128, T] in [0, 1] of `transfer` on all cases, on the CPU. ValueError if it gives another shape or no number."
@@ -164,12 +155,12 @@ def apply_transfer(transfer: Transfer, cases: Cases, batch_size: int = 32) -> Te
     if not images.isfinite().all(): raise ValueError("the transfer gave values that are not finite numbers")
     return images.clamp(0, 1)
 
-# %% ../nbs/06_evaluate.ipynb #c041
+# %% ../nbs/06_evaluate.ipynb #c037
 def benchmark(transfer: Transfer, cases: Cases, judge: InstrumentJudge | None = None, batch_size: int = 32) -> dict[str, np.ndarray]:
     "Metrics of any `transfer(content, style) -> image` on `cases`, as `score` gives them."
     return score(apply_transfer(transfer, cases, batch_size), cases, judge or InstrumentJudge())
 
-# %% ../nbs/06_evaluate.ipynb #c042
+# %% ../nbs/06_evaluate.ipynb #c038
 def copy_content(content: Tensor, style: Tensor) -> Tensor:
     "The transfer that does nothing."
     return content
@@ -178,12 +169,12 @@ def copy_style(content: Tensor, style: Tensor) -> Tensor:
     "The transfer that forgets the content."
     return style
 
-# %% ../nbs/06_evaluate.ipynb #c045
+# %% ../nbs/06_evaluate.ipynb #c041
 def one_noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     "Standard normal noise [B, C, H, W], the same for each of the batch and on every device."
     return torch.randn((1, *shape[1:]), generator=torch.Generator().manual_seed(seed)).expand(*shape)
 
-# %% ../nbs/06_evaluate.ipynb #c046
+# %% ../nbs/06_evaluate.ipynb #c042
 def forward_pass(ldm: LDM, t: int, seed: int = 0) -> Transfer:
     "The report's forward pass as a transfer: content noised to step `t`, one noise estimate, decoded (report, 4.7)."
     device = next(ldm.parameters()).device
@@ -194,14 +185,14 @@ def forward_pass(ldm: LDM, t: int, seed: int = 0) -> Transfer:
         return ldm(content, style, torch.full((len(content),), t, device=device), noise).image
     return transfer
 
-# %% ../nbs/06_evaluate.ipynb #c049
+# %% ../nbs/06_evaluate.ipynb #c045
 @torch.no_grad()
 def through_autoencoder(ldm: LDM, images: Tensor, batch_size: int = 32) -> Tensor:
     "Images [N, 1, 128, T] through the model's encoder and decoder, on the CPU."
     device = next(ldm.parameters()).device
     return torch.cat([ldm.decode(ldm.encode(batch.to(device))).cpu() for batch in images.split(batch_size)]).clamp(0, 1)
 
-# %% ../nbs/06_evaluate.ipynb #c051
+# %% ../nbs/06_evaluate.ipynb #c047
 HEADER = ("method", "LSD to twin", "LSD to content", "MFCC to style", "heard as target (%)", "heard as content (%)")
 
 def benchmark_row(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
@@ -214,13 +205,13 @@ def benchmark_row(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -
     return (name, text("lsd_target", 1, 2, True), text("lsd_content", 1, 2, False), text("mfcc_style", 1, 3, False),
             text("is_target", 100, 0, True), text("is_content", 100, 0, False))
 
-# %% ../nbs/06_evaluate.ipynb #c052
+# %% ../nbs/06_evaluate.ipynb #c048
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]):
     "Print rows of text under a header, in columns."
     first, *widths = [max(map(len, column)) for column in zip(header, *rows)]
     for name, *cells in (header, *rows): print(f"{name:<{first}}", *(f"{cell:>{w}}" for cell, w in zip(cells, widths)), sep="  ")
 
-# %% ../nbs/06_evaluate.ipynb #c058
+# %% ../nbs/06_evaluate.ipynb #c054
 def pair_means(values: np.ndarray, cases: Cases, classes: list[str]) -> np.ndarray:
     "Mean of `values` [N] for each ordered pair: content's instrument down, style's across; nan where there is no case."
     table = np.full((len(classes), len(classes)), np.nan)
@@ -230,14 +221,14 @@ def pair_means(values: np.ndarray, cases: Cases, classes: list[str]) -> np.ndarr
             if any(chosen): table[i, j] = values[chosen].mean()
     return table
 
-# %% ../nbs/06_evaluate.ipynb #c063
+# %% ../nbs/06_evaluate.ipynb #c059
 def confusion(named: list[str], truth: list[str], classes: tuple[str, ...]) -> np.ndarray:
     "Share of results heard as each class (across), for each true class (down); lines sum to 1, or are nan without cases."
     table = np.zeros((len(classes), len(classes)))
     for a, b in zip(truth, named): table[classes.index(a), classes.index(b)] += 1
     with np.errstate(invalid="ignore"): return table / table.sum(1, keepdims=True)
 
-# %% ../nbs/06_evaluate.ipynb #c067
+# %% ../nbs/06_evaluate.ipynb #c063
 def style_movement(images: Tensor, cases: Cases) -> float:
     "Mean LSD between results of the same content with different styles: 0 if the style does nothing."
     by_content = {}
@@ -247,10 +238,10 @@ def style_movement(images: Tensor, cases: Cases) -> float:
     a, b = zip(*pairs)
     return log_spectral_distance(images[list(a)], images[list(b)]).mean().item()
 
-# %% ../nbs/06_evaluate.ipynb #c077
+# %% ../nbs/06_evaluate.ipynb #c073
 def save_sound(run: Run, name: str, image: Tensor, n_iter: int = 32) -> tuple[Path, np.ndarray]:
     "Turn a mel image [1, 128, T] in [0, 1] into sound with a peak of 0.5, write `audio/{name}.wav` in the run's folder."
-    path, audio = run.folder / "audio" / f"{name}.wav", image_to_audio(image, n_iter)
+    path, audio = run.folder / "audio" / f"{name}.wav", mel_image_to_audio(image, n_iter=n_iter)
     audio = audio * (.5 / max(float(np.abs(audio).max()), 1e-9))
     with atomic_path(path) as part: sf.write(part, audio, AudioConfig().sample_rate)
     return path, audio

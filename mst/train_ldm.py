@@ -10,7 +10,6 @@ __all__ = ['LDM_TRAINING_PRESETS', 'LDMTraining', 'ldm_training', 'pair_datasets
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
@@ -19,7 +18,7 @@ from .autoencoder import AutoencoderTraining, compression_loss, get_autoencoder,
 from .data import SpectrogramPairDataset, prepare_corpus
 from .ldm import LDM, LDM_PRESETS, relative_change
 from .run import Run
-from .training import EMA, Checkpoint, History, ReduceLROnPlateau, Trainer, load_tensors, weights_digest
+from .training import EMA, History, ReduceLROnPlateau, train_in, weights_digest
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def get_ldm(run: Run) -> LDM:
 # %% ../nbs/05_train_ldm.ipynb #c021
 def train_ldm(run: Run) -> tuple[LDM, History]:
     "Train the model of this run and give its best weights and its history; resumes what was interrupted."
-    config, training, folder = LDM_PRESETS[run.preset], ldm_training(run), run.folder / "ldm"
+    config, training = LDM_PRESETS[run.preset], ldm_training(run)
     autoencoder, _ = get_autoencoder(run, config.autoencoder)
     train_pairs, valid_pairs = pair_datasets(run, training.num_pairs)
     torch.manual_seed(run.seed)
@@ -98,13 +97,10 @@ def train_ldm(run: Run) -> tuple[LDM, History]:
     networks = {"autoencoder": weights_digest(autoencoder),
                 "features": f"{loss_fn.feature_loss.description}, {weights_digest(loss_fn.feature_loss)}"}
     settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks}
-    history = History(folder / "history.csv")
-    callbacks = [history, ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else []), Checkpoint(folder)]
+    callbacks = [ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
-    with FileLock(f"{folder}.lock"):
-        Trainer(ldm, loss_fn, optimizer, train_pairs, valid_pairs, training.batch_size, callbacks, settings, run.seed,
-                run.torch_device).fit(training.epochs)
-        ldm.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+    history = train_in(run.folder / "ldm", training.epochs, ldm, loss_fn, optimizer, train_pairs, valid_pairs, callbacks=callbacks,
+                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
     return ldm.eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/05_train_ldm.ipynb #c027

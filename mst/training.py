@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['save_tensors', 'load_tensors', 'weights_digest', 'optimizer_tensors', 'load_optimizer_tensors', 'Callback', 'Trainer',
            'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay', 'EMA',
-           'differences', 'Checkpoint', 'resume']
+           'differences', 'Checkpoint', 'resume', 'train_in']
 
 # %% ../nbs/01_training.ipynb #c002
 import csv
@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from fastcore.basics import patch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -308,3 +309,17 @@ def resume(trainer: Trainer, folder: str | Path):
         if isinstance(callback, EMA): callback.model.load_state_dict(part("ema/"))
     trainer.epoch, trainer.metrics = info["epoch"], info["metrics"]
     if trainer.epoch < trainer.epochs: print(f"resuming {folder} after epoch {trainer.epoch} of {trainer.epochs}")
+
+# %% ../nbs/01_training.ipynb #c049
+def train_in(folder: str | Path, epochs: int, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer, *data: Dataset,
+             callbacks: Iterable[Callback] = (), **options) -> History:
+    """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights; returns its history.
+
+    `data` and `options` are those of `Trainer`. A second process that trains in the same folder waits for the first.
+    """
+    folder = Path(folder)
+    history = History(folder / "history.csv")
+    with FileLock(f"{folder}.lock"):
+        Trainer(model, loss_fn, optimizer, *data, callbacks=[history, *callbacks, Checkpoint(folder)], **options).fit(epochs)
+        model.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+    return history

@@ -5,32 +5,31 @@
 # %% auto #0
 __all__ = ['JUDGE_FILE', 'INVERSIONS', 'VOCODER_FILE', 'SHIPPED_VOCODER', 'unit_level', 'spectral_convergence', 'audio_lsd',
            'note_model_path', 'note_session', 'note_probabilities', 'note_scores', 'mfcc_distance', 'stft_distance',
-           'InstrumentEar', 'train_judge', 'mel_to_magnitude', 'mel_image_to_audio', 'magnitude_to_audio',
-           'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude', 'fit_bands', 'turning_phase', 'fast_griffin_lim',
-           'Vocoder', 'spectrum_loss', 'VocoderTraining', 'train_vocoder', 'save_vocoder', 'load_vocoder',
-           'sound_scores', 'piece_interval']
+           'InstrumentEar', 'train_judge', 'fit_bands', 'mel_to_magnitude', 'mel_image_to_audio', 'magnitude_to_audio',
+           'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude', 'turning_phase', 'fast_griffin_lim', 'Vocoder',
+           'spectrum_loss', 'VocoderTraining', 'train_vocoder', 'save_vocoder', 'load_vocoder', 'sound_scores',
+           'bootstrap_interval']
 
 # %% ../nbs/03_vocoder.ipynb #c002
 import importlib.util
+import math
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import librosa
 import numpy as np
 import torch
-from filelock import FileLock
-from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .audio import AudioConfig, AudioPreprocessor, LogMel
+from .audio import AUDIO_PRESETS, AudioConfig, AudioPreprocessor, LogMel
 from .autoencoder import (
-    Autoencoder, InstrumentNet, MelImageToVGGish, interpolation, load_instrument_net, mel_centres, training_clips)
+    Autoencoder, InstrumentNet, MelImageToVGGish, interpolation, load_instrument_net, mel_centres, random_reference, training_clips)
 from .data import HELD_OUT_TAKE, INSTRUMENTS, LOW, TRAIN_TAKES, AudioClips, random_sounds, render_takes
 from .run import Run, project_root
-from .training import Checkpoint, CosineDecay, History, Trainer, load_tensors, save_tensors, weights_digest
+from .training import CosineDecay, History, load_tensors, save_tensors, train_in, weights_digest
 
 # %% ../nbs/03_vocoder.ipynb #c009
 def unit_level(audio: np.ndarray) -> np.ndarray:
@@ -74,9 +73,14 @@ def note_session():
 
 def note_probabilities(audio: np.ndarray) -> np.ndarray:
     "Probability [T, 88] of each piano key, A0 upwards, in frames of 256 samples, of sound [N] at 22 050 Hz."
+    return _note_probabilities(np.asarray(audio, np.float32).tobytes())
+
+@lru_cache(64)  # an original is heard once, however many ways it is compared with
+def _note_probabilities(sound: bytes) -> np.ndarray:
+    audio = np.frombuffer(sound, np.float32)
     window, overlap, session = 43_844, 30 * 256, note_session()  # samples; the overlap is cut off again, half on either side
     step = window - overlap
-    padded = np.concatenate([np.zeros(overlap // 2, np.float32), np.asarray(audio, np.float32)])
+    padded = np.concatenate([np.zeros(overlap // 2, np.float32), audio])
     frames = []
     for start in range(0, len(padded), step):
         piece = np.pad(padded[start:start + window], (0, max(0, start + window - len(padded))))
@@ -132,7 +136,7 @@ class InstrumentEar:
 
 # %% ../nbs/03_vocoder.ipynb #c020
 def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -> dict[str, float]:
-    "Train the judge on renderings that no model is trained on, and save it in half precision; returns the last metrics."
+    "Train the judge on renderings that no model is trained on, and save it in half precision; returns the metrics of the best epoch."
     players = (*INSTRUMENTS, *LOW)
     class_of = {"acoustic_guitar_low": "acoustic_guitar", "nylon_guitar_low": "acoustic_guitar", "piano_low": "piano"}
     heard = (render_takes(run, (HELD_OUT_TAKE,), ("train",), others=0, instruments=players)
@@ -140,7 +144,7 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
     valid = render_takes(run, (HELD_OUT_TAKE,), ("val",), others=0, instruments=players)
     sets = [AudioClips({p: class_of.get(name, name) for p, name in paths.items()}, 4., classes=INSTRUMENTS) for paths in (heard, valid)]
     torch.manual_seed(run.seed)
-    net, folder = InstrumentNet(INSTRUMENTS), run.folder / f"judge-{epochs}"
+    net = InstrumentNet(INSTRUMENTS)
     ear = InstrumentEar(net, run.torch_device)
     def loss_fn(net, batch, generator):
         clips, labels = batch
@@ -149,26 +153,30 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
         scores = net(ear.to_vggish(ear.log_mel(sounds)))
         return {"loss": F.cross_entropy(scores, labels), "accuracy": (scores.argmax(1) == labels).float().mean()}
     config = {"classes": list(INSTRUMENTS), "width": .25}
-    trainer = Trainer(net, loss_fn, torch.optim.AdamW(net.parameters(), 1e-3), *sets, batch_size,
-                      [History(folder / "history.csv"), CosineDecay(), Checkpoint(folder)], config, run.seed, run.torch_device).fit(epochs)
-    weights = {k: v.cpu().half() for k, v in net.state_dict().items()}
-    save_tensors(path, weights, {"config": config, "profile": run.profile, **trainer.metrics})
-    return trainer.metrics
+    history = train_in(run.folder / f"judge-{epochs}", epochs, net, loss_fn, torch.optim.AdamW(net.parameters(), 1e-3), *sets,
+                       callbacks=[CosineDecay()], batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
+    best = min(history.rows, key=lambda row: row["valid_loss"])
+    save_tensors(path, {k: v.cpu().half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **best})
+    return best
 
 # %% ../nbs/03_vocoder.ipynb #c044
+def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor:
+    "Power [B, F, T], moved by Itakura-Saito updates towards mel power [B, n_mels, T]; `bands` [n_mels, F]."
+    P = mel.clamp(min=1e-10)
+    for _ in range(updates):
+        ratio = 1 / (bands @ power).clamp(min=1e-12)
+        power = power * ((bands.T @ (P * ratio ** 2)) / (bands.T @ ratio).clamp(min=1e-12)).sqrt()
+    return power
+
 def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
                      config: AudioConfig = AudioConfig(),
                      n_iter: int = 100) -> np.ndarray:  # magnitudes [1 + n_fft / 2, T]
     "STFT magnitudes whose mel bands are `mel`, by multiplicative Itakura-Saito updates (Fevotte and Idier, 2011)."
-    M = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=len(mel))  # [n_mels, F]
-    M, total = csr_array(M), M.sum(0)[:, None]  # each frequency is in two bands at most
+    bands = torch.from_numpy(librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=len(mel)))  # [n_mels, F]
     peak = max(float(np.max(mel)), 1e-20)
-    P = np.maximum(np.asarray(mel, np.float32) / peak, 1e-10)
-    X = (M.T @ (P / M.sum(1)[:, None])) / np.maximum(total, 1e-10)
-    for _ in range(n_iter):
-        bands = np.maximum(M @ X, 1e-12)
-        X *= np.sqrt(M.T @ (P / bands ** 2) / np.maximum(M.T @ (1 / bands), 1e-20))
-    return np.sqrt(X * peak)
+    P = torch.as_tensor(mel / peak, dtype=torch.float32).clamp(min=1e-10)[None]
+    power = (bands.T @ (P / bands.sum(1)[:, None])) / bands.sum(0).clamp(min=1e-10)[:, None]
+    return (peak * fit_bands(power, P, bands, n_iter)[0]).sqrt().numpy()
 
 # %% ../nbs/03_vocoder.ipynb #c050
 INVERSIONS = ("librosa", "multiplicative")
@@ -201,8 +209,9 @@ def magnitude_to_audio(magnitude: np.ndarray,  # [1 + n_fft / 2, T]
 @dataclass(frozen=True)
 class VocoderConfig:
     """Which images it reads, and the size of the network."""
-    n_mels: int = 256
-    hop_length: int = 512
+    n_mels: int = AUDIO_PRESETS["mst"].n_mels
+    hop_length: int = AUDIO_PRESETS["mst"].hop_length
+    max_db: float = AUDIO_PRESETS["mst"].max_db
     width: int = 256   # channels
     blocks: int = 6
     updates: int = 3   # multiplicative updates after the network
@@ -211,7 +220,7 @@ class VocoderConfig:
     @property
     def audio(self) -> AudioConfig:
         "The numbers between sound and image."
-        return AudioConfig(n_mels=self.n_mels, hop_length=self.hop_length)
+        return AudioConfig(n_mels=self.n_mels, hop_length=self.hop_length, max_db=self.max_db)
 
 class ConvNeXtBlock(nn.Module):
     """Sequences [B, T, width] to the same: depthwise convolution over 7 frames, then two linear layers, added to what came in."""
@@ -228,7 +237,7 @@ class MelToMagnitude(nn.Module):
     """Images [B, 1, n_mels, T] to power in dB [B, F, T] at the F = 1025 frequencies, 0 dB being the image's reference."""
     def __init__(self, config: VocoderConfig = VocoderConfig()):
         super().__init__()
-        audio = config.audio
+        self.max_db, audio = config.max_db, config.audio
         bands = torch.from_numpy(librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft, n_mels=config.n_mels))
         to_mel = lambda hz: torch.as_tensor(librosa.hz_to_mel(np.asarray(hz)), dtype=torch.float32)
         frequencies = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=audio.n_fft)
@@ -243,22 +252,13 @@ class MelToMagnitude(nn.Module):
 
     def straight(self, image: Tensor) -> Tensor:
         "The bands spread by straight lines, dB [B, F, T]."
-        return self.spread @ (80 * (image[:, 0] - 1) - self.weight)
+        return self.spread @ (self.max_db * (image[:, 0] - 1) - self.weight)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.body(self.enter(2 * image[:, 0] - 1).mT)  # [B, T, width]
         return self.straight(image) + 20 * self.leave(x).mT
 
 # %% ../nbs/03_vocoder.ipynb #c062
-def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor:
-    "Power [B, F, T], moved by Itakura-Saito updates towards mel power [B, n_mels, T]; `bands` [n_mels, F]."
-    P = mel.clamp(min=1e-10)
-    for _ in range(updates):
-        ratio = 1 / (bands @ power).clamp(min=1e-12)
-        power = power * ((bands.T @ (P * ratio ** 2)) / (bands.T @ ratio).clamp(min=1e-12)).sqrt()
-    return power
-
-# %% ../nbs/03_vocoder.ipynb #c064
 def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
     "Phases [B, F, T] for STFT magnitudes [B, F, T]: each bin turns with the nearest peak (Beauregard et al., 2015)."
     level = magnitude.mT.clamp(min=1e-9).log()  # [B, T, F]: neighbours in memory are neighbours in frequency
@@ -273,7 +273,7 @@ def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
     turns = F.pad(((turn[:, 1:] + turn[:, :-1]) / 2).cumsum(1, dtype=torch.float64), (0, 0, 1, 0)) % 1
     return (2 * torch.pi * (turns.float().gather(2, nearest.long()) + .5 * ((bins - nearest) % 2))).mT
 
-# %% ../nbs/03_vocoder.ipynb #c065
+# %% ../nbs/03_vocoder.ipynb #c063
 def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
                      hop_length: int = 512, n_iter: int = 32, momentum: float = .99,
                      phase: Tensor | None = None,  # [B, F, T] to start from; None: `turning_phase`
@@ -290,7 +290,7 @@ def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
         c, before = c / c.abs().clamp(min=1e-12), t
     return torch.istft(magnitude * c, length=length, **options)
 
-# %% ../nbs/03_vocoder.ipynb #c070
+# %% ../nbs/03_vocoder.ipynb #c068
 class Vocoder(nn.Module):
     """Mel images [B, 1, n_mels, T] in [0, 1] to sound [B, (T - 1) * hop_length]."""
     def __init__(self, config: VocoderConfig = VocoderConfig()):
@@ -301,7 +301,7 @@ class Vocoder(nn.Module):
     def magnitude(self, image: Tensor) -> Tensor:
         "STFT magnitudes [B, F, T]; a mel power of 1 is what the value 1 of the image stands for."
         power = 10 ** (self.net(image) / 10)
-        return fit_bands(power, 10 ** (8 * (image[:, 0] - 1)), self.net.bands, self.config.updates).sqrt()
+        return fit_bands(power, 10 ** (self.config.max_db / 10 * (image[:, 0] - 1)), self.net.bands, self.config.updates).sqrt()
 
     @torch.no_grad()
     def forward(self, image: Tensor,
@@ -313,8 +313,8 @@ class Vocoder(nn.Module):
         magnitude = self.magnitude(image.clamp(0, 1)) * 10 ** (reference_db / 20)
         return fast_griffin_lim(magnitude, self.config.hop_length, self.config.n_iter if n_iter is None else n_iter)
 
-# %% ../nbs/03_vocoder.ipynb #c072
-def spectrum_loss(predicted: Tensor, true: Tensor, floor: float = -75.) -> dict[str, Tensor]:
+# %% ../nbs/03_vocoder.ipynb #c070
+def spectrum_loss(predicted: Tensor, true: Tensor, floor: float) -> dict[str, Tensor]:
     "Error of power in dB [B, F, T] above a floor (in 20 dB), and relative error of |X|^0.4; their sum is `loss`."
     predicted, true = predicted.clamp(min=floor), true.clamp(min=floor)
     decibels = (predicted - true).abs().mean() / 20
@@ -325,17 +325,17 @@ def spectrum_loss(predicted: Tensor, true: Tensor, floor: float = -75.) -> dict[
 @dataclass(frozen=True)
 class VocoderTraining:
     """Hyperparameters of the vocoder's training."""
-    epochs: int = 8
+    epochs: int = 16
     batch_size: int = 16
     frames: int = 64               # of an image
     learning_rate: float = 1e-3
     reconstructed: float = 1 / 3   # share of the images that pass through the autoencoder
 
-# %% ../nbs/03_vocoder.ipynb #c073
+# %% ../nbs/03_vocoder.ipynb #c071
 def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, folder: str,
                   clips: tuple[AudioClips, AudioClips] | None = None, autoencoder: Autoencoder | None = None) -> tuple[Vocoder, History]:
     "A vocoder trained on varied sound, in `folder` of the run; resumes what was interrupted."
-    folder, (train_set, valid_set), device = run.folder / folder, clips or training_clips(run), run.torch_device
+    (train_set, valid_set), device = clips or training_clips(run), run.torch_device
     log_mel = LogMel(config.audio).to(device)
     torch.manual_seed(run.seed)
     vocoder = Vocoder(config)
@@ -346,23 +346,20 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
         sounds = random_sounds(batch[0], samples, generator) if net.training else batch[0][:, :samples].float() / 32768
         power = log_mel.spectrum(sounds).abs().square()
         mel = log_mel.bands @ power
-        below = (30 * torch.rand(len(mel), generator=generator, device=device) - 5).clamp(min=0)  # dB under the recording's loudest
-        reference = mel.amax((1, 2)).clamp(min=1e-10) * 10 ** (below * net.training / 10)
+        reference = random_reference(mel, generator) if net.training else mel.amax((1, 2)).clamp(min=1e-10)
         image = log_mel.image(mel, reference)
         if through and net.training:
             with torch.no_grad(): image = torch.cat([autoencoder(image[:through])[0].clamp(0, 1), image[through:]])
-        return spectrum_loss(net(image), 10 * (power / reference[:, None, None]).clamp(min=1e-12).log10())
-    settings = {"vocoder": asdict(config), "training": asdict(training), "clips": [len(train_set), len(valid_set)],
+        return spectrum_loss(net(image), 10 * (power / reference[:, None, None]).clamp(min=1e-12).log10(), 5 - config.max_db)
+    network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}  # those come after it
+    settings = {"vocoder": network, "training": asdict(training), "clips": [len(train_set), len(valid_set)],
                 "autoencoder": weights_digest(autoencoder) if through else ""}
-    history = History(folder / "history.csv")
-    with FileLock(f"{folder}.lock"):
-        optimizer = torch.optim.AdamW(vocoder.net.parameters(), training.learning_rate, betas=(.8, .99), fused=True)
-        Trainer(vocoder.net, loss_fn, optimizer, train_set, valid_set, training.batch_size, [history, CosineDecay(), Checkpoint(folder)],
-                settings, run.seed, device).fit(training.epochs)
-        vocoder.net.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+    optimizer = torch.optim.AdamW(vocoder.net.parameters(), training.learning_rate, betas=(.8, .99), fused=True)
+    history = train_in(run.folder / folder, training.epochs, vocoder.net, loss_fn, optimizer, train_set, valid_set,
+                       callbacks=[CosineDecay()], batch_size=training.batch_size, config=settings, seed=run.seed, device=device)
     return vocoder.cpu().eval(), history
 
-# %% ../nbs/03_vocoder.ipynb #c074
+# %% ../nbs/03_vocoder.ipynb #c072
 VOCODER_FILE = "data/pretrained/vocoder.safetensors"
 
 def save_vocoder(path: str | Path, vocoder: Vocoder, info: dict):
@@ -376,10 +373,10 @@ def load_vocoder(path: str | Path | None = None) -> Vocoder:
     vocoder.net.load_state_dict({k: v.float() for k, v in tensors.items()})
     return vocoder.eval().requires_grad_(False)
 
-# %% ../nbs/03_vocoder.ipynb #c078
+# %% ../nbs/03_vocoder.ipynb #c076
 SHIPPED_VOCODER = VocoderConfig(), VocoderTraining()
 
-# %% ../nbs/03_vocoder.ipynb #c082
+# %% ../nbs/03_vocoder.ipynb #c080
 def sound_scores(original: np.ndarray, other: np.ndarray, ear: InstrumentEar, instrument: str) -> dict[str, float]:
     "All measures of a sound [N] that should be `original` [N]; `judge` and `judge_original` are probabilities of `instrument`."
     n = min(len(original), len(other))
@@ -388,8 +385,12 @@ def sound_scores(original: np.ndarray, other: np.ndarray, ear: InstrumentEar, in
     return {**note_scores(original, other), "mfcc": mfcc_distance(original, other), "stft": stft_distance(original, other),
             "judge_original": float(probabilities[0]), "judge": float(probabilities[1])}
 
-def piece_interval(values: list[float], pieces: list[str], draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    "Mean of the pieces' means and its 95 % bootstrap interval over pieces."
-    means = np.array([np.mean([v for v, p in zip(values, pieces) if p == piece]) for piece in sorted(set(pieces))])
-    drawn = np.random.RandomState(seed).choice(means, (draws, len(means))).mean(1)
-    return float(means.mean()), *map(float, np.percentile(drawn, [2.5, 97.5]))
+# %% ../nbs/03_vocoder.ipynb #c082
+def bootstrap_interval(values: np.ndarray, pieces: list[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    "95 % interval of the mean of `values` [N] under resampling of whole pieces [N]; (nan, nan) with fewer than two pieces."
+    names, number = np.unique(pieces, return_inverse=True)
+    if len(names) < 2: return math.nan, math.nan
+    sums, counts = np.bincount(number, values), np.bincount(number)
+    drawn = np.random.RandomState(seed).randint(len(names), size=(draws, len(names)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    return float(low), float(high)
