@@ -11,7 +11,7 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCOD
            'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss', 'AutoencoderTraining', 'compression_loss',
            'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_reference',
            'random_images', 'plain_images', 'training_clips', 'train_on_sound', 'save_autoencoder', 'load_autoencoder',
-           'autoencoder_variants', 'latent_statistics']
+           'autoencoder_variants', 'fold_batch_norm', 'latent_statistics']
 
 # %% ../nbs/02_autoencoder.ipynb #c002
 import math
@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvggish.mel_features import spectrogram_to_mel_matrix
 from torchvggish.torchvggish import VGGISH_WEIGHTS, make_layers
 
@@ -291,12 +292,13 @@ class VGGishFeatureLoss(nn.Module):
 
     `layers` are VGGish's convolutions; a feature is taken after every ReLU.
     """
-    def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(), description: str = "untrained"):
+    def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(), description: str = "untrained",
+                 audio: AudioConfig = AudioConfig()):
         super().__init__()
         if config.domain not in ("vggish", "image"): raise ValueError(f"domain must be vggish or image, got {config.domain!r}")
         self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # faster for batches on a CPU
         self.config, self.description = config, description
-        self.to_input = MelImageToVGGish() if config.domain == "vggish" else nn.Identity()
+        self.to_input = MelImageToVGGish(audio) if config.domain == "vggish" else nn.Identity()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
@@ -323,19 +325,20 @@ class LPIPSFeatureLoss(nn.Module):
             return self.net(*(2 * image.expand(-1, 3, -1, -1) - 1 for image in (x, y))).mean()
 
 # %% ../nbs/02_autoencoder.ipynb #c055
-def make_feature_loss(config: FeatureConfig) -> nn.Module:
-    "The feature loss that `config` asks for; its `description` says which weights it got."
+def make_feature_loss(config: FeatureConfig, audio: AudioConfig = AudioConfig()) -> nn.Module:
+    "The feature loss that `config` asks for, for images made with `audio`; its `description` says which weights it got."
     if config.weights == "lpips": return LPIPSFeatureLoss(config)
     if config.weights in ("auto", "audioset"):
-        try: return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights")
+        try: return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights", audio)
         except OSError as e:
             if config.weights == "audioset":
                 raise OSError(f"VGGish's weights could not be downloaded from {VGGISH_WEIGHTS} ({e}): "
                               "give a path, or weights='instruments'") from None
             print("VGGish's AudioSet weights are out of reach: using our own, trained on instruments")
     elif config.weights != "instruments":
-        return VGGishFeatureLoss(load_audioset_weights(config.weights), config, f"VGGish, weights of {Path(config.weights).name}")
-    return VGGishFeatureLoss(load_instrument_net().features, config, "VGGish at a quarter of the width, trained on rendered instruments")
+        return VGGishFeatureLoss(load_audioset_weights(config.weights), config, f"VGGish, weights of {Path(config.weights).name}", audio)
+    return VGGishFeatureLoss(load_instrument_net().features, config, "VGGish at a quarter of the width, trained on rendered instruments",
+                             audio)
 
 # %% ../nbs/02_autoencoder.ipynb #c064
 def kl_regularization_loss(z: Tensor, eps: float = 1e-8) -> Tensor:
@@ -475,6 +478,15 @@ def autoencoder_variants(run: Run) -> dict[str, tuple[Autoencoder, History]]:
             for i, (name, config) in enumerate(AUTOENCODER_VARIANTS.items())}
 
 # %% ../nbs/02_autoencoder.ipynb #c095
+def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
+    "The same function in evaluation mode, with every batch normalisation folded into the convolution before it."
+    folded = []
+    for layer in layers.eval():
+        if isinstance(layer, nn.BatchNorm2d): folded[-1] = fuse_conv_bn_eval(folded[-1], layer, isinstance(folded[-1], nn.ConvTranspose2d))
+        else: folded.append(layer)
+    return nn.Sequential(*folded)
+
+# %% ../nbs/02_autoencoder.ipynb #c097
 @torch.no_grad()
 def latent_statistics(model: Autoencoder, images: Tensor, noise: float = .1) -> dict[str, float]:
     "`std` and excess `kurtosis` of the latent's values, and `smooth`: PSNR in dB that noise on the latent leaves in the image."
@@ -484,5 +496,5 @@ def latent_statistics(model: Autoencoder, images: Tensor, noise: float = .1) -> 
     smooth = psnr(model.decoder(z).clamp(0, 1), model.decoder(moved).clamp(0, 1)).mean()
     return {"std": z.std().item(), "kurtosis": unit.pow(4).mean().item() - 3, "smooth": smooth.item()}
 
-# %% ../nbs/02_autoencoder.ipynb #c098
+# %% ../nbs/02_autoencoder.ipynb #c100
 SHIPPED_AUTOENCODER = AutoencoderConfig(latent_dim=64, n_mels=256, affine=False), SoundTraining(epochs=14)

@@ -38,10 +38,11 @@ def ddim_step(z_t: Tensor,  # [B, C, H, W]
               alpha_bar_prev: Tensor,  # scalar: at the next cleaner one; 1 after the last
               eta: float = 0.,
               noise: Tensor | None = None,  # standard normal, needed if eta > 0
+              z_0_pred: Tensor | None = None,  # the estimate of z_0, where the model gives it; None: by equation 5
               ) -> Tensor:  # the latent at the next cleaner step
     "One step of DDIM (report, equations 5 and 6; Song et al., 2021, equations 12 and 16)."
     if not 0 <= eta <= 1: raise ValueError(f"eta must be in [0, 1], got {eta}")
-    z_0_pred = (z_t - (1 - alpha_bar_t).sqrt() * noise_pred) / alpha_bar_t.sqrt()  # equation 5
+    if z_0_pred is None: z_0_pred = (z_t - (1 - alpha_bar_t).sqrt() * noise_pred) / alpha_bar_t.sqrt()  # equation 5
     if eta == 0: return alpha_bar_prev.sqrt() * z_0_pred + (1 - alpha_bar_prev).sqrt() * noise_pred  # equation 6
     sigma = eta * ((1 - alpha_bar_prev) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_prev)).sqrt()
     direction = (1 - alpha_bar_prev - sigma ** 2).clamp(min=0).sqrt() * noise_pred
@@ -55,7 +56,7 @@ def draw_like(z: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 # %% ../nbs/07_ddim.ipynb #c018
 @torch.no_grad()
-def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C, H, W], t [B]) to noise like z_t
+def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C, H, W], t [B]) to noise like z_t, or to (z_0, noise)
                 z_t: Tensor,  # where to start, noised to timesteps[0]
                 timesteps: Sequence[int],  # strictly falling, from `ddim_timesteps`
                 alphas_cumprod: Tensor,  # alpha-bar at all T steps [T]
@@ -66,20 +67,28 @@ def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C
     "Walk a noisy latent down to a clean one (Song et al., 2021)."
     alpha_bar = [alphas_cumprod[t].to(z_t) for t in timesteps] + [torch.ones_like(z_t[(0,) * z_t.ndim])]
     for k, t in enumerate(timesteps):
-        noise_pred = predict_noise(z_t, torch.full((len(z_t),), t, device=z_t.device))
+        found = predict_noise(z_t, torch.full((len(z_t),), t, device=z_t.device))
+        z_0_pred, noise_pred = found if isinstance(found, tuple) else (None, found)
         noise = draw_like(z_t, generator) if eta > 0 else None
-        z_t = ddim_step(z_t, noise_pred, alpha_bar[k], alpha_bar[k + 1], eta, noise)
+        z_t = ddim_step(z_t, noise_pred, alpha_bar[k], alpha_bar[k + 1], eta, noise, z_0_pred)
         if callback: callback(k, t, z_t)
     return z_t
 
 # %% ../nbs/07_ddim.ipynb #c036
-def style_denoiser(ldm: LDM, style: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    "The model's noise estimate with this style [B, 1, 128, T']; the style is encoded once."
-    maps = ldm.style_encoder(style)
-    def predict_noise(z_t: Tensor, t: Tensor) -> Tensor:
-        styles = {k: v.expand(len(z_t), -1, -1, -1) if len(v) == 1 else v for k, v in maps.items()}
-        return ldm.unet(z_t, t, styles)
-    return predict_noise
+def style_denoiser(ldm: LDM, style: Tensor,  # [B or 1, 1, n_mels, T']
+                   content: Tensor | None = None,  # its latent [B, C, H, W], for models that see it
+                   guidance_scale: float = 1.,  # 1: none; 2: twice as far from what the model would do without the style
+                   ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    "The model's estimate (z_0, noise) with this style, which is encoded once; guidance as Ho and Salimans (2022)."
+    encoded = ldm.encode_style(style)
+    def predict(z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        styles = {k: v.expand(len(z_t), *v.shape[1:]) for k, v in encoded.items()}
+        output = ldm.estimate(z_t, t, styles, content)
+        if guidance_scale != 1:
+            without = ldm.estimate(z_t, t, ldm.no_style(styles), content)
+            output = without + guidance_scale * (output - without)
+        return ldm.forward_diffusion.implied(z_t, t, output)
+    return predict
 
 # %% ../nbs/07_ddim.ipynb #c037
 @torch.no_grad()
@@ -90,6 +99,7 @@ def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
              ) -> Tensor:  # images [B, 1, 128, frames] in [0, 1]
     "Images from pure noise and a style (report, 4.8)."
     size, diffusion = ldm.config.autoencoder, ldm.forward_diffusion
+    if ldm.config.content: raise ValueError("this model plays a content, and cannot generate without one: use transfer")
     factor, frames = 2 ** size.num_downsamples, frames or style.shape[-1]
     if frames % factor: raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
     if noise is None: noise = draw_like(style.new_empty(len(style), size.latent_dim, 128 // factor, frames // factor), generator)
@@ -104,14 +114,15 @@ def transfer(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
              t: int | None = None,  # noise the content to this step; None: to the noisiest, as the report
              num_inference_steps: int = 50, eta: float = 0., generator: torch.Generator | None = None,
              noise: Tensor | None = None,  # what is added to the content; None: drawn from `generator`
+             guidance_scale: float = 1.,
              ) -> Tensor:  # images [B, 1, 128, T] in [0, 1]
-    "The content, noised to step `t` and denoised again under a style (report, 4.9)."
+    "The content, noised to step `t` and denoised again under a style (report, 4.9); models that see the content see it all along."
     z_0, diffusion = ldm.encode(content), ldm.forward_diffusion
     steps = ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps, t)
     noise = draw_like(z_0, generator) if noise is None else noise.to(z_0)
     z_t = diffusion(z_0, torch.full((len(z_0),), steps[0], device=z_0.device), noise)
-    z_0 = ddim_sample(style_denoiser(ldm, style), z_t, steps, diffusion.alphas_cumprod, eta, generator)
-    return ldm.decode(z_0).clamp(0, 1)
+    denoiser = style_denoiser(ldm, style, z_0, guidance_scale)
+    return ldm.decode(ddim_sample(denoiser, z_t, steps, diffusion.alphas_cumprod, eta, generator)).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c040
 def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0., seed: int = 0) -> Transfer:
@@ -123,18 +134,18 @@ def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50,
         return transfer(ldm, content, style, t, num_inference_steps, eta, generator, noise)
     return sampled
 
-# %% ../nbs/07_ddim.ipynb #c049
+# %% ../nbs/07_ddim.ipynb #c050
 def sharpness(images: Tensor) -> Tensor:
     "Mean absolute difference between neighbouring pixels, in both directions: images [B, 1, H, T] to one value each [B]."
     return (images.diff(dim=-1).abs().flatten(1).mean(1) + images.diff(dim=-2).abs().flatten(1).mean(1)) / 2
 
-# %% ../nbs/07_ddim.ipynb #c051
+# %% ../nbs/07_ddim.ipynb #c052
 def nearest_lsd(images: Tensor, collection: Tensor, skip_equal: bool = False) -> Tensor:
     "LSD from each image [B, 1, 128, T] to the nearest in `collection` [N, 1, 128, T], [B]; `skip_equal` ignores zeros."
     distances = torch.stack([log_spectral_distance(collection, image[None].expand_as(collection)) for image in images])  # [B, N]
     return (distances.masked_fill(distances == 0, float("inf")) if skip_equal else distances).amin(1)
 
-# %% ../nbs/07_ddim.ipynb #c055
+# %% ../nbs/07_ddim.ipynb #c056
 def generate_many(ldm: LDM, styles: Tensor, num_inference_steps: int, seed: int = 0, batch_size: int = 32) -> Tensor:
     "Images [N, 1, 128, T] from noise, another noise for each style [N, 1, 128, T], on the CPU."
     device, generator = next(ldm.parameters()).device, torch.Generator().manual_seed(seed)

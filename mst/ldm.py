@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LDM_PRESETS', 'LDMOutput', 'SinusoidalPositionEmbeddings', 'DiffusionConfig', 'ForwardDiffusion', 'StyleEncoder',
-           'CrossAttention', 'UNetConfig', 'UNet', 'relative_change', 'LDMConfig', 'config_from_dict', 'LDM',
-           'count_parameters']
+           'CrossAttention', 'UNetConfig', 'UNet', 'relative_change', 'Modulation', 'FrameBlock', 'StyleAttention',
+           'StyleTokens', 'ResidualUNet', 'LDMConfig', 'config_from_dict', 'LDM', 'count_parameters']
 
 # %% ../nbs/04_ldm.ipynb #c002
 from collections import namedtuple
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .autoencoder import Autoencoder, AutoencoderConfig
+from .autoencoder import SHIPPED_AUTOENCODER, Autoencoder, AutoencoderConfig, fold_batch_norm
+from .vocoder import ConvNeXtBlock
 
 # %% ../nbs/04_ldm.ipynb #c007
 class SinusoidalPositionEmbeddings(nn.Module):
@@ -33,10 +34,12 @@ class SinusoidalPositionEmbeddings(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c011
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """The report's noise schedule: variances that grow linearly over the steps."""
+    """The noise schedule, variances that grow linearly over the steps, and what the network is asked for; the report's by default."""
     num_timesteps: int = 200
     beta_start: float = 1e-4
     beta_end: float = 0.02
+    zero_terminal_snr: bool = False  # rescaled so that the noisiest step is noise and nothing else
+    prediction: str = "noise"        # or "v"
 
 # %% ../nbs/04_ldm.ipynb #c013
 class ForwardDiffusion(nn.Module):
@@ -47,9 +50,15 @@ class ForwardDiffusion(nn.Module):
     def __init__(self, config: DiffusionConfig = DiffusionConfig()):
         super().__init__()
         self.config = config
+        if config.prediction not in ("noise", "v"): raise ValueError(f"prediction must be noise or v, got {config.prediction!r}")
+        if config.zero_terminal_snr and config.prediction == "noise":
+            raise ValueError("the noisiest step holds no signal, so the noise does not tell it: zero_terminal_snr needs prediction v")
         betas = torch.linspace(config.beta_start, config.beta_end, config.num_timesteps, dtype=torch.float64)
+        amplitude = (1 - betas).cumprod(0).sqrt()
+        if config.zero_terminal_snr:
+            amplitude = (amplitude - amplitude[-1]) * amplitude[0] / (amplitude[0] - amplitude[-1])
         self.register_buffer("betas", betas.float(), persistent=False)  # [T]
-        self.register_buffer("alphas_cumprod", (1 - betas).cumprod(0).float(), persistent=False)  # [T]
+        self.register_buffer("alphas_cumprod", amplitude.square().float(), persistent=False)  # [T]
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         "Alpha-bar at steps `t` [B], shaped [B, 1, 1, 1] to multiply latents."
@@ -68,7 +77,18 @@ class ForwardDiffusion(nn.Module):
         a = self.alpha_bar(t)
         return (z_t - (1 - a).sqrt() * noise_pred) / a.sqrt()  # equation 4
 
-# %% ../nbs/04_ldm.ipynb #c021
+    def wanted(self, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        "What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) z_0."
+        a = self.alpha_bar(t)
+        return noise if self.config.prediction == "noise" else a.sqrt() * noise - (1 - a).sqrt() * z_0
+
+    def implied(self, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        "The clean latent and the noise that the network's `output` implies."
+        if self.config.prediction == "noise": return self.predict_start_from_noise(z_t, t, output), output
+        a = self.alpha_bar(t)
+        return a.sqrt() * z_t - (1 - a).sqrt() * output, a.sqrt() * output + (1 - a).sqrt() * z_t
+
+# %% ../nbs/04_ldm.ipynb #c023
 class StyleEncoder(nn.Module):
     """Style images [B, 1, 128, T] to six maps `s1` ... `s6`, each half the size of the one before (report, 2.1.2)."""
     def __init__(self, in_channels: int = 1, num_filters: int = 64):
@@ -88,7 +108,7 @@ class StyleEncoder(nn.Module):
             maps[f"s{k}"] = style
         return maps
 
-# %% ../nbs/04_ldm.ipynb #c025
+# %% ../nbs/04_ldm.ipynb #c027
 class CrossAttention(nn.Module):
     """Features [B, C, H, W] become what their places read off the style map [B, C, h, w] (report, 4.5)."""
     def __init__(self, embed_dim: int, num_heads: int = 4):
@@ -101,15 +121,19 @@ class CrossAttention(nn.Module):
         attended, _ = self.multihead_attn(query, style, style, need_weights=False)  # [H*W, B, C]
         return attended.permute(1, 2, 0).view_as(unet_features)
 
-# %% ../nbs/04_ldm.ipynb #c030
+# %% ../nbs/04_ldm.ipynb #c032
 @dataclass(frozen=True)
 class UNetConfig:
     """Widths of the report's UNet and style encoder."""
     num_filters: int = 64
     num_heads: int = 4
     time_dim: int = 128  # equals the channels after the second convolution, where the time is added
+    residual: bool = False  # our network, at the end of this notebook, instead of the report's; what follows is its size
+    width: int = 448
+    style_dim: int = 192    # of the style's tokens, and of the condition
+    blocks: int = 2         # at each of three places
 
-# %% ../nbs/04_ldm.ipynb #c031
+# %% ../nbs/04_ldm.ipynb #c033
 class UNet(nn.Module):
     """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out (report, 2.1.3)."""
     def __init__(self, in_channels: int = 32, out_channels: int = 32, config: UNetConfig = UNetConfig()):
@@ -144,23 +168,106 @@ class UNet(nn.Module):
         h = F.relu(self.dec2(h, output_size=h1.shape[-2:])) + h1  # [B, 64, 16, 16]
         return self.dec1(h)  # [B, 32, 16, 16]
 
-# %% ../nbs/04_ldm.ipynb #c034
+# %% ../nbs/04_ldm.ipynb #c036
 def relative_change(a: Tensor, b: Tensor) -> float:
     "How far apart two tensors are, relative to their mean size: |a - b| / ((|a| + |b|) / 2)."
     return (2 * (a - b).norm() / (a.norm() + b.norm())).item()
 
-# %% ../nbs/04_ldm.ipynb #c038
+# %% ../nbs/04_ldm.ipynb #c042
+class Modulation(nn.Module):
+    """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins without either."""
+    def __init__(self, width: int, size: int):
+        super().__init__()
+        self.norm, self.film = nn.LayerNorm(width, elementwise_affine=False), nn.Linear(size, 2 * width)
+        nn.init.zeros_(self.film.weight), nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
+        return self.norm(x) * (1 + scale) + shift
+
+class FrameBlock(nn.Module):
+    """Frames [B, T, width] to the same: what the frames nearby and then each frame's own channels have to add (Liu et al., 2022)."""
+    def __init__(self, width: int, size: int):
+        super().__init__()
+        self.mix, self.modulation = nn.Conv1d(width, width, 7, padding=3, groups=width), Modulation(width, size)
+        self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
+        nn.init.zeros_(self.down.weight), nn.init.zeros_(self.down.bias)  # begins as the identity
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return x + self.down(F.gelu(self.up(self.modulation(self.mix(x.mT).mT, condition))))
+
+class StyleAttention(nn.Module):
+    """Frames [B, T, width] to the same: what each reads off the style's tokens [B, T', style_dim] is added."""
+    def __init__(self, width: int, size: int, style_dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads, self.modulation = num_heads, Modulation(width, size)
+        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(style_dim, 2 * width), nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight), nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
+        heads = lambda v: v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, T, width / heads]
+        key, value = self.key_value(tokens).chunk(2, dim=-1)
+        read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))), heads(key), heads(value))
+        return x + self.out(read.transpose(1, 2).flatten(2))
+
+# %% ../nbs/04_ldm.ipynb #c044
+class StyleTokens(nn.Module):
+    """Style latents [B, latent_dim, 16, T'] to `tokens` [B, T', style_dim], one for each column; `null` stands for no style."""
+    def __init__(self, latent_dim: int, config: UNetConfig):
+        super().__init__()
+        self.enter = nn.Linear(16 * latent_dim, config.style_dim)
+        self.body = nn.Sequential(*(ConvNeXtBlock(config.style_dim) for _ in range(3)), nn.LayerNorm(config.style_dim))
+        self.null = nn.Parameter(.02 * torch.randn(1, 1, config.style_dim))
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]: return {"tokens": self.body(self.enter(z.flatten(1, 2).mT))}
+
+# %% ../nbs/04_ldm.ipynb #c045
+class ResidualUNet(nn.Module):
+    """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]: a UNet over time."""
+    def __init__(self, in_channels: int, out_channels: int, config: UNetConfig):
+        super().__init__()
+        width, size = config.width, config.style_dim
+        block = lambda: FrameBlock(width, size)
+        attention = lambda: StyleAttention(width, size, config.style_dim, config.num_heads)
+        self.time_mlp = nn.Sequential(SinusoidalPositionEmbeddings(config.time_dim), nn.Linear(config.time_dim, size), nn.SiLU(),
+                                      nn.Linear(size, size))
+        self.style_mlp = nn.Linear(config.style_dim, size)
+        self.enter = nn.Linear(16 * in_channels, width)
+        stage = lambda: nn.ModuleList([*(block() for _ in range(config.blocks)), attention()])
+        self.encode, self.middle, self.decode = stage(), stage(), stage()
+        self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
+        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+
+    def forward(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor]) -> Tensor:
+        tokens, frames = styles["tokens"], z_t.shape[-1]
+        condition = F.silu(self.time_mlp(t) + self.style_mlp(tokens.mean(1)))  # [B, size]: the time, and the style as a whole
+        def run(stage, x):
+            for block in stage[:-1]: x = block(x, condition)
+            return stage[-1](x, condition, tokens)
+        early = run(self.encode, self.enter(z_t.flatten(1, 2).mT))  # [B, T, width]
+        x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)  # two frames are one of twice the width
+        x = self.up(run(self.middle, self.down(x))).unflatten(2, (2, -1)).flatten(1, 2)[:, :frames]
+        x = run(self.decode, self.join(torch.cat([x, early], -1)))
+        return self.leave(self.last(x, condition)).mT.unflatten(1, (-1, 16))
+
+# %% ../nbs/04_ldm.ipynb #c048
 @dataclass(frozen=True)
 class LDMConfig:
-    """All that is needed to build a latent diffusion model."""
+    """All that is needed to build a latent diffusion model; the report's by default."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
+    content: bool = False        # whether the content's latent stands beside z_t
+    own_decoder: bool = True     # whether the decoder goes on learning, and its tanh is read as [-1, 1]; else it is frozen, as trained
 
-# %% ../nbs/04_ldm.ipynb #c040
-LDM_PRESETS = {"report": LDMConfig()}
+# %% ../nbs/04_ldm.ipynb #c050
+LDM_PRESETS = {
+    "report": LDMConfig(),
+    "mst": LDMConfig(SHIPPED_AUTOENCODER[0], DiffusionConfig(zero_terminal_snr=True, prediction="v"), UNetConfig(residual=True),
+                     content=True, own_decoder=False)}
 
-# %% ../nbs/04_ldm.ipynb #c042
+# %% ../nbs/04_ldm.ipynb #c052
 def config_from_dict(cls: type, values: dict):
     "A (nested) frozen dataclass `cls` from what `dataclasses.asdict` made of it; an unknown name is an error."
     known = {f.name: f for f in fields(cls)}
@@ -169,48 +276,79 @@ def config_from_dict(cls: type, values: dict):
     nested = {n: type(known[n].default_factory()) for n, v in values.items() if isinstance(v, dict)}
     return cls(**{n: config_from_dict(nested[n], v) if n in nested else v for n, v in values.items()})
 
-# %% ../nbs/04_ldm.ipynb #c045
-LDMOutput = namedtuple("LDMOutput", "z_0 z_t noise noise_pred z_0_pred image")
+# %% ../nbs/04_ldm.ipynb #c055
+LDMOutput = namedtuple("LDMOutput", "z_0 z_t noise output noise_pred z_0_pred image")
 
-# %% ../nbs/04_ldm.ipynb #c046
+# %% ../nbs/04_ldm.ipynb #c056
 class LDM(nn.Module):
-    """The report's latent diffusion model: frozen encoder, decoder, style encoder, UNet and noise schedule (report, 2.1)."""
+    """The latent diffusion model: frozen encoder, decoder, style encoder, UNet and noise schedule (report, 2.1)."""
     def __init__(self, config: LDMConfig = LDMConfig(), autoencoder: Autoencoder | None = None):
         super().__init__()
         self.config = config
         autoencoder = autoencoder or Autoencoder(config.autoencoder)
         if autoencoder.config != config.autoencoder:
             raise ValueError(f"this autoencoder was built as {autoencoder.config}, the model wants {config.autoencoder}")
-        self.encoder, self.decoder = autoencoder.encoder.requires_grad_(False), autoencoder.decoder
+        self.encoder, self.decoder = autoencoder.encoder, autoencoder.decoder
+        if not config.own_decoder: self.encoder, self.decoder = (fold_batch_norm(x) for x in (self.encoder.encoder, self.decoder.decoder))
+        self.encoder.requires_grad_(False), self.decoder.requires_grad_(config.own_decoder)
         latent_dim = config.autoencoder.latent_dim
-        self.style_encoder = StyleEncoder(num_filters=config.unet.num_filters)
-        self.unet = UNet(latent_dim, latent_dim, config.unet)
+        channels = latent_dim * (2 if config.content else 1)
+        if config.unet.residual:
+            self.style_encoder, self.unet = StyleTokens(latent_dim, config.unet), ResidualUNet(channels, latent_dim, config.unet)
+        else:
+            self.style_encoder, self.unet = StyleEncoder(num_filters=config.unet.num_filters), UNet(channels, latent_dim, config.unet)
         self.forward_diffusion = ForwardDiffusion(config.diffusion)
-        self.encoder.eval()
+        self.eval().train()
 
     def train(self, mode: bool = True) -> "LDM":
         super().train(mode)
         self.encoder.eval()  # frozen: its batch statistics too
+        if not self.config.own_decoder: self.decoder.eval()
         return self
 
     def encode(self, x: Tensor) -> Tensor:
-        "Images [B, 1, 128, T] in [0, 1] to latents [B, 32, 16, T / 8], without gradient."
+        "Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient."
         with torch.no_grad(): return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        "Latents [B, 32, 16, T / 8] to images [B, 1, 128, T] in [0, 1]."
-        return (self.decoder(z) + 1) / 2
+        "Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [0, 1]."
+        x = self.decoder(z)
+        return (x + 1) / 2 if self.config.own_decoder else x.clamp(0, 1)
 
-    def forward(self, content: Tensor, style: Tensor, t: Tensor, noise: Tensor | None = None) -> LDMOutput:
-        "One noising and one denoising: content [B, 1, 128, T], style [B, 1, 128, T'], steps t [B] (report, 4.7)."
-        z_0 = self.encode(content)
+    def encode_style(self, style: Tensor) -> dict[str, Tensor]:
+        "What the UNet gets of style images [B, 1, n_mels, T']."
+        return self.style_encoder(self.encode(style) if self.config.unet.residual else style)
+
+    def no_style(self, styles: dict[str, Tensor]) -> dict[str, Tensor]:
+        "What it gets where the style is left out: what was learned for that, or zeros."
+        null = dict(self.style_encoder.named_parameters()).get("null")
+        return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k, v in styles.items()}
+
+    def estimate(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content: Tensor | None = None) -> Tensor:
+        "The network's output; `content` is the content's latent, for models that see it."
+        return self.unet(torch.cat([z_t, content], 1) if self.config.content else z_t, t, styles)
+
+    def forward(self, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
+                style: Tensor,  # images [B, 1, n_mels, T']
+                t: Tensor,  # steps [B]
+                noise: Tensor | None = None,  # as the latent; drawn if None
+                target: Tensor | None = None,  # what is noised: images like `content`, which it is if None
+                without_style: Tensor | None = None,  # bool [B]: whose style is left out
+                decode: bool = True,  # whether the image is wanted
+                ) -> LDMOutput:
+        "One noising and one denoising (report, 4.7)."
+        z_content = self.encode(content)
+        z_0 = z_content if target is None else self.encode(target)
         noise = torch.randn_like(z_0) if noise is None else noise
-        z_t = self.forward_diffusion(z_0, t, noise)
-        noise_pred = self.unet(z_t, t, self.style_encoder(style))
-        z_0_pred = self.forward_diffusion.predict_start_from_noise(z_t, t, noise_pred)
-        return LDMOutput(z_0, z_t, noise, noise_pred, z_0_pred, self.decode(z_0_pred))
+        z_t, styles = self.forward_diffusion(z_0, t, noise), self.encode_style(style)
+        if without_style is not None:
+            null = self.no_style(styles)
+            styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in styles.items()}
+        output = self.estimate(z_t, t, styles, z_content)
+        z_0_pred, noise_pred = self.forward_diffusion.implied(z_t, t, output)
+        return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred, self.decode(z_0_pred) if decode else None)
 
-# %% ../nbs/04_ldm.ipynb #c053
+# %% ../nbs/04_ldm.ipynb #c063
 def count_parameters(module: nn.Module) -> int:
     "Number of parameters, trainable or not."
     return sum(p.numel() for p in module.parameters())

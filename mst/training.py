@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['save_tensors', 'load_tensors', 'weights_digest', 'optimizer_tensors', 'load_optimizer_tensors', 'Callback', 'Trainer',
-           'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay', 'EMA',
-           'differences', 'Checkpoint', 'resume', 'train_in']
+           'has_bf16', 'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay',
+           'EMA', 'differences', 'Checkpoint', 'resume', 'train_in']
 
 # %% ../nbs/01_training.ipynb #c002
 import csv
@@ -83,14 +83,16 @@ class Trainer:
     """A model, a loss function and data, joined by a loop with callbacks.
 
     `loss_fn(model, batch, generator)` returns a dict of scalar tensors with the key "loss".
-    `config` (JSON-able) says what is trained; a checkpoint of another `config` is not resumed.
+    `config` (JSON-able) says what is trained; a checkpoint of another `config` is not resumed. `bf16`: whether matrices are
+    multiplied in 16 bits (None: on a GPU). `max_grad_norm`: longer gradients are shortened to it.
     """
     def __init__(self, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer,
                  train_data: Dataset, valid_data: Dataset | None = None, batch_size: int = 32,
                  callbacks: Iterable[Callback] = (), config: dict | None = None, seed: int = 0,
-                 device: str | torch.device = "cpu"):
+                 device: str | torch.device = "cpu", bf16: bool | None = None, max_grad_norm: float | None = None):
         on_gpu = torch.device(device).type == "cuda"
-        self.accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if on_gpu else "no")
+        self.accelerator = Accelerator(cpu=not on_gpu, mixed_precision="no")
+        self.bf16, self.max_grad_norm = on_gpu if bf16 is None else bf16, max_grad_norm
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.loss_fn, self.seed, self.config = loss_fn, seed, config or {}
         self.train_data, self.valid_data, self.batch_size = train_data, valid_data, batch_size
@@ -111,19 +113,24 @@ class Trainer:
         return DataLoader(data, self.batch_size, shuffle=train, generator=generator, drop_last=drop)
 
 # %% ../nbs/01_training.ipynb #c021
+def has_bf16(device: str | torch.device) -> bool:
+    "Whether `device` multiplies bfloat16 matrices faster than float32: GPUs, and processors with matrix units (AMX)."
+    return torch.device(device).type == "cuda" or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+
+# %% ../nbs/01_training.ipynb #c022
 def to_device(batch, device: torch.device):
     "Move every tensor of a nested batch to `device`; everything else stays as it is."
     if isinstance(batch, Tensor): return batch.to(device, non_blocking=True)
     if isinstance(batch, (list, tuple)): return type(batch)(to_device(b, device) for b in batch)
     return batch
 
-# %% ../nbs/01_training.ipynb #c022
+# %% ../nbs/01_training.ipynb #c023
 def first_tensor(batch) -> Tensor:
     "The first tensor of a nested batch: its length is the number of examples."
     while not isinstance(batch, Tensor): batch = batch[0]
     return batch
 
-# %% ../nbs/01_training.ipynb #c024
+# %% ../nbs/01_training.ipynb #c025
 @patch
 def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     "One pass over `data`; mean of every loss over the examples."
@@ -133,11 +140,12 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     bar = tqdm(self.loader(data, train), desc=f"epoch {self.epoch + 1}/{self.epochs} {'train' if train else 'valid'}", leave=False)
     for batch in bar:
         batch = to_device(batch, self.device)
-        with torch.set_grad_enabled(train), self.accelerator.autocast():
+        with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             losses = self.loss_fn(self.model, batch, generator)
         if train:
             self.optimizer.zero_grad()
             self.accelerator.backward(losses["loss"])
+            if self.max_grad_norm: self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
             self.optimizer.step()
             self.call("after_step")
         n = len(first_tensor(batch))
@@ -149,7 +157,7 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
                                  "the last checkpoint is from before; try a smaller learning rate")
     return means
 
-# %% ../nbs/01_training.ipynb #c025
+# %% ../nbs/01_training.ipynb #c026
 @patch
 def fit(self: Trainer, epochs: int) -> Trainer:
     "Train until `epochs` epochs are done in all, those of a resumed checkpoint included."
@@ -169,7 +177,7 @@ def fit(self: Trainer, epochs: int) -> Trainer:
 
 
 
-# %% ../nbs/01_training.ipynb #c031
+# %% ../nbs/01_training.ipynb #c033
 class History(Callback):
     "Metrics of all epochs as a list of dicts, kept in `path` as CSV."
     def __init__(self, path: str | Path | None = None): self.path, self.rows = path, []
@@ -186,7 +194,7 @@ class History(Callback):
 
     def __getitem__(self, name: str) -> list[float]: return [row[name] for row in self.rows]
 
-# %% ../nbs/01_training.ipynb #c032
+# %% ../nbs/01_training.ipynb #c034
 def plot_history(history: History, names: Iterable[str], ax=None, log: bool = True):
     "Curves of the named losses over the epochs: training solid, validation dashed in the same colour."
     import matplotlib.pyplot as plt
@@ -199,7 +207,7 @@ def plot_history(history: History, names: Iterable[str], ax=None, log: bool = Tr
     ax.legend()
     return ax
 
-# %% ../nbs/01_training.ipynb #c036
+# %% ../nbs/01_training.ipynb #c038
 class ReduceLROnPlateau(Callback):
     "PyTorch's scheduler of that name on the validation loss (training loss if there is none)."
     def __init__(self, factor: float = .5, patience: int = 10, min_lr: float = 1e-6):
@@ -215,7 +223,7 @@ class ReduceLROnPlateau(Callback):
     def state(self) -> dict: return {k: v for k, v in self.scheduler.state_dict().items() if k != "optimizer"}
     def load_state(self, state: dict): self.scheduler.load_state_dict(state)
 
-# %% ../nbs/01_training.ipynb #c039
+# %% ../nbs/01_training.ipynb #c041
 class CosineDecay(Callback):
     "Learning rate up from 0 in `warmup` steps, then down to 0 along half a cosine (Loshchilov and Hutter, 2017)."
     def __init__(self, warmup: int = 50): self.warmup, self.steps, self.base = warmup, 0, None
@@ -235,7 +243,7 @@ class CosineDecay(Callback):
         self.steps += 1
         self.set(trainer)
 
-# %% ../nbs/01_training.ipynb #c042
+# %% ../nbs/01_training.ipynb #c044
 class EMA(Callback):
     "Keeps `model`, a moving average of the trained weights; `decay` is reached after a warm-up."
     def __init__(self, decay: float = .999): self.decay, self.model, self.steps = decay, None, 0
@@ -254,7 +262,7 @@ class EMA(Callback):
             if average.is_floating_point(): average.lerp_(now[name].to(average.dtype), 1 - decay)
             else: average.copy_(now[name])
 
-# %% ../nbs/01_training.ipynb #c045
+# %% ../nbs/01_training.ipynb #c047
 def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
     "Where two nested configurations differ, as lines `name: a there, b here`."
     lines = []
@@ -264,7 +272,7 @@ def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
         elif x != y: lines.append(f"{prefix}{k}: {x} there, {y} here")
     return lines
 
-# %% ../nbs/01_training.ipynb #c046
+# %% ../nbs/01_training.ipynb #c048
 class Checkpoint(Callback):
     "Saves `last` and `best` in `folder` after every epoch and resumes from `last`. Put it after all other callbacks."
     def __init__(self, folder: str | Path): self.folder, self.best = Path(folder), float("inf")
@@ -294,7 +302,7 @@ class Checkpoint(Callback):
     def before_fit(self, trainer: Trainer):
         if (self.folder / "last.safetensors").exists() and trainer.epoch == 0: resume(trainer, self.folder)
 
-# %% ../nbs/01_training.ipynb #c047
+# %% ../nbs/01_training.ipynb #c049
 def resume(trainer: Trainer, folder: str | Path):
     "Put a trainer where the training in `folder` stood; ValueError if that one was configured otherwise."
     tensors, info = load_tensors(Path(folder) / "last.safetensors")
@@ -310,7 +318,7 @@ def resume(trainer: Trainer, folder: str | Path):
     trainer.epoch, trainer.metrics = info["epoch"], info["metrics"]
     if trainer.epoch < trainer.epochs: print(f"resuming {folder} after epoch {trainer.epoch} of {trainer.epochs}")
 
-# %% ../nbs/01_training.ipynb #c049
+# %% ../nbs/01_training.ipynb #c051
 def train_in(folder: str | Path, epochs: int, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer, *data: Dataset,
              callbacks: Iterable[Callback] = (), **options) -> History:
     """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights; returns its history.
