@@ -232,7 +232,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
             'mst.train_ldm': { 'mst.train_ldm.LDMLoss': ('train_ldm.html#ldmloss', 'mst/train_ldm.py'),
                                'mst.train_ldm.LDMLoss.__call__': ('train_ldm.html#ldmloss.__call__', 'mst/train_ldm.py'),
                                'mst.train_ldm.LDMLoss.__init__': ('train_ldm.html#ldmloss.__init__', 'mst/train_ldm.py'),
-                               'mst.train_ldm.LDMLoss.clips': ('train_ldm.html#ldmloss.clips', 'mst/train_ldm.py'),
+                               'mst.train_ldm.LDMLoss.batch_clips': ('train_ldm.html#ldmloss.batch_clips', 'mst/train_ldm.py'),
                                'mst.train_ldm.LDMTraining': ('train_ldm.html#ldmtraining', 'mst/train_ldm.py'),
                                'mst.train_ldm.TwinImages': ('train_ldm.html#twinimages', 'mst/train_ldm.py'),
                                'mst.train_ldm.TwinImages.__getitem__': ('train_ldm.html#twinimages.__getitem__', 'mst/train_ldm.py'),

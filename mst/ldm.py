@@ -12,6 +12,7 @@ from collections import namedtuple
 from dataclasses import dataclass, field, fields
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,18 +78,21 @@ class ForwardDiffusion(nn.Module):
         a = self.alpha_bar(t)
         return (z_t - (1 - a).sqrt() * noise_pred) / a.sqrt()  # equation 4
 
-    def wanted(self, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        "What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) z_0."
-        a = self.alpha_bar(t)
-        return noise if self.config.prediction == "noise" else a.sqrt() * noise - (1 - a).sqrt() * z_0
+# %% ../nbs/04_ldm.ipynb #c016
+@patch
+def wanted(self: ForwardDiffusion, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    "What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) z_0."
+    a = self.alpha_bar(t)
+    return noise if self.config.prediction == "noise" else a.sqrt() * noise - (1 - a).sqrt() * z_0
 
-    def implied(self, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        "The clean latent and the noise that the network's `output` implies."
-        if self.config.prediction == "noise": return self.predict_start_from_noise(z_t, t, output), output
-        a = self.alpha_bar(t)
-        return a.sqrt() * z_t - (1 - a).sqrt() * output, a.sqrt() * output + (1 - a).sqrt() * z_t
+@patch
+def implied(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    "The clean latent and the noise that the network's `output` implies."
+    if self.config.prediction == "noise": return self.predict_start_from_noise(z_t, t, output), output
+    a = self.alpha_bar(t)
+    return a.sqrt() * z_t - (1 - a).sqrt() * output, a.sqrt() * output + (1 - a).sqrt() * z_t
 
-# %% ../nbs/04_ldm.ipynb #c023
+# %% ../nbs/04_ldm.ipynb #c024
 class StyleEncoder(nn.Module):
     """Style images [B, 1, 128, T] to six maps `s1` ... `s6`, each half the size of the one before (report, 2.1.2)."""
     def __init__(self, in_channels: int = 1, num_filters: int = 64):
@@ -108,7 +112,7 @@ class StyleEncoder(nn.Module):
             maps[f"s{k}"] = style
         return maps
 
-# %% ../nbs/04_ldm.ipynb #c027
+# %% ../nbs/04_ldm.ipynb #c028
 class CrossAttention(nn.Module):
     """Features [B, C, H, W] become what their places read off the style map [B, C, h, w] (report, 4.5)."""
     def __init__(self, embed_dim: int, num_heads: int = 4):
@@ -121,7 +125,7 @@ class CrossAttention(nn.Module):
         attended, _ = self.multihead_attn(query, style, style, need_weights=False)  # [H*W, B, C]
         return attended.permute(1, 2, 0).view_as(unet_features)
 
-# %% ../nbs/04_ldm.ipynb #c032
+# %% ../nbs/04_ldm.ipynb #c033
 @dataclass(frozen=True)
 class UNetConfig:
     """Widths of the report's UNet and style encoder."""
@@ -133,7 +137,7 @@ class UNetConfig:
     style_dim: int = 192    # of the style's tokens, and of the condition
     blocks: int = 2         # at each of three places
 
-# %% ../nbs/04_ldm.ipynb #c033
+# %% ../nbs/04_ldm.ipynb #c034
 class UNet(nn.Module):
     """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out (report, 2.1.3)."""
     def __init__(self, in_channels: int = 32, out_channels: int = 32, config: UNetConfig = UNetConfig()):
@@ -168,12 +172,12 @@ class UNet(nn.Module):
         h = F.relu(self.dec2(h, output_size=h1.shape[-2:])) + h1  # [B, 64, 16, 16]
         return self.dec1(h)  # [B, 32, 16, 16]
 
-# %% ../nbs/04_ldm.ipynb #c036
+# %% ../nbs/04_ldm.ipynb #c037
 def relative_change(a: Tensor, b: Tensor) -> float:
     "How far apart two tensors are, relative to their mean size: |a - b| / ((|a| + |b|) / 2)."
     return (2 * (a - b).norm() / (a.norm() + b.norm())).item()
 
-# %% ../nbs/04_ldm.ipynb #c042
+# %% ../nbs/04_ldm.ipynb #c043
 class Modulation(nn.Module):
     """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins without either."""
     def __init__(self, width: int, size: int):
@@ -185,6 +189,7 @@ class Modulation(nn.Module):
         scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
         return self.norm(x) * (1 + scale) + shift
 
+# %% ../nbs/04_ldm.ipynb #c044
 class FrameBlock(nn.Module):
     """Frames [B, T, width] to the same: what the frames nearby and then each frame's own channels have to add (Liu et al., 2022)."""
     def __init__(self, width: int, size: int):
@@ -210,7 +215,7 @@ class StyleAttention(nn.Module):
         read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))), heads(key), heads(value))
         return x + self.out(read.transpose(1, 2).flatten(2))
 
-# %% ../nbs/04_ldm.ipynb #c044
+# %% ../nbs/04_ldm.ipynb #c046
 class StyleTokens(nn.Module):
     """Style latents [B, latent_dim, 16, T'] to `tokens` [B, T', style_dim], one for each column; `null` stands for no style."""
     def __init__(self, latent_dim: int, config: UNetConfig):
@@ -221,7 +226,7 @@ class StyleTokens(nn.Module):
 
     def forward(self, z: Tensor) -> dict[str, Tensor]: return {"tokens": self.body(self.enter(z.flatten(1, 2).mT))}
 
-# %% ../nbs/04_ldm.ipynb #c045
+# %% ../nbs/04_ldm.ipynb #c047
 class ResidualUNet(nn.Module):
     """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]: a UNet over time."""
     def __init__(self, in_channels: int, out_channels: int, config: UNetConfig):
@@ -251,7 +256,7 @@ class ResidualUNet(nn.Module):
         x = run(self.decode, self.join(torch.cat([x, early], -1)))
         return self.leave(self.last(x, condition)).mT.unflatten(1, (-1, 16))
 
-# %% ../nbs/04_ldm.ipynb #c048
+# %% ../nbs/04_ldm.ipynb #c050
 @dataclass(frozen=True)
 class LDMConfig:
     """All that is needed to build a latent diffusion model; the report's by default."""
@@ -261,13 +266,13 @@ class LDMConfig:
     content: bool = False        # whether the content's latent stands beside z_t
     own_decoder: bool = True     # whether the decoder goes on learning, and its tanh is read as [-1, 1]; else it is frozen, as trained
 
-# %% ../nbs/04_ldm.ipynb #c050
+# %% ../nbs/04_ldm.ipynb #c052
 LDM_PRESETS = {
     "report": LDMConfig(),
     "mst": LDMConfig(SHIPPED_AUTOENCODER[0], DiffusionConfig(zero_terminal_snr=True, prediction="v"), UNetConfig(residual=True),
                      content=True, own_decoder=False)}
 
-# %% ../nbs/04_ldm.ipynb #c052
+# %% ../nbs/04_ldm.ipynb #c054
 def config_from_dict(cls: type, values: dict):
     "A (nested) frozen dataclass `cls` from what `dataclasses.asdict` made of it; an unknown name is an error."
     known = {f.name: f for f in fields(cls)}
@@ -276,10 +281,10 @@ def config_from_dict(cls: type, values: dict):
     nested = {n: type(known[n].default_factory()) for n, v in values.items() if isinstance(v, dict)}
     return cls(**{n: config_from_dict(nested[n], v) if n in nested else v for n, v in values.items()})
 
-# %% ../nbs/04_ldm.ipynb #c055
+# %% ../nbs/04_ldm.ipynb #c057
 LDMOutput = namedtuple("LDMOutput", "z_0 z_t noise output noise_pred z_0_pred image")
 
-# %% ../nbs/04_ldm.ipynb #c056
+# %% ../nbs/04_ldm.ipynb #c058
 class LDM(nn.Module):
     """The latent diffusion model: frozen encoder, decoder, style encoder, UNet and noise schedule (report, 2.1)."""
     def __init__(self, config: LDMConfig = LDMConfig(), autoencoder: Autoencoder | None = None):
@@ -315,40 +320,47 @@ class LDM(nn.Module):
         x = self.decoder(z)
         return (x + 1) / 2 if self.config.own_decoder else x.clamp(0, 1)
 
-    def encode_style(self, style: Tensor) -> dict[str, Tensor]:
-        "What the UNet gets of style images [B, 1, n_mels, T']."
-        return self.style_encoder(self.encode(style) if self.config.unet.residual else style)
 
-    def no_style(self, styles: dict[str, Tensor]) -> dict[str, Tensor]:
-        "What it gets where the style is left out: what was learned for that, or zeros."
-        null = dict(self.style_encoder.named_parameters()).get("null")
-        return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k, v in styles.items()}
+# %% ../nbs/04_ldm.ipynb #c059
+@patch
+def encode_style(self: LDM, style: Tensor) -> dict[str, Tensor]:
+    "What the UNet gets of style images [B, 1, n_mels, T']."
+    return self.style_encoder(self.encode(style) if self.config.unet.residual else style)
 
-    def estimate(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content: Tensor | None = None) -> Tensor:
-        "The network's output; `content` is the content's latent, for models that see it."
-        return self.unet(torch.cat([z_t, content], 1) if self.config.content else z_t, t, styles)
+@patch
+def no_style(self: LDM, styles: dict[str, Tensor]) -> dict[str, Tensor]:
+    "What it gets where the style is left out: what was learned for that, or zeros."
+    null = dict(self.style_encoder.named_parameters()).get("null")
+    return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k, v in styles.items()}
 
-    def forward(self, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
-                style: Tensor,  # images [B, 1, n_mels, T']
-                t: Tensor,  # steps [B]
-                noise: Tensor | None = None,  # as the latent; drawn if None
-                target: Tensor | None = None,  # what is noised: images like `content`, which it is if None
-                without_style: Tensor | None = None,  # bool [B]: whose style is left out
-                decode: bool = True,  # whether the image is wanted
-                ) -> LDMOutput:
-        "One noising and one denoising (report, 4.7)."
-        z_content = self.encode(content)
-        z_0 = z_content if target is None else self.encode(target)
-        noise = torch.randn_like(z_0) if noise is None else noise
-        z_t, styles = self.forward_diffusion(z_0, t, noise), self.encode_style(style)
-        if without_style is not None:
-            null = self.no_style(styles)
-            styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in styles.items()}
-        output = self.estimate(z_t, t, styles, z_content)
-        z_0_pred, noise_pred = self.forward_diffusion.implied(z_t, t, output)
-        return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred, self.decode(z_0_pred) if decode else None)
+@patch
+def estimate(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content: Tensor | None = None) -> Tensor:
+    "The network's output; `content` is the content's latent, for models that see it."
+    return self.unet(torch.cat([z_t, content], 1) if self.config.content else z_t, t, styles)
 
-# %% ../nbs/04_ldm.ipynb #c063
+# %% ../nbs/04_ldm.ipynb #c061
+@patch
+def forward(self: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
+            style: Tensor,  # images [B, 1, n_mels, T']
+            t: Tensor,  # steps [B]
+            noise: Tensor | None = None,  # as the latent; drawn if None
+            target: Tensor | None = None,  # what is noised: images like `content`, which it is if None
+            without_style: Tensor | None = None,  # bool [B]: whose style is left out
+            decode: bool = True,  # whether the image is wanted
+            ) -> LDMOutput:
+    "One noising and one denoising."
+    z_content = self.encode(content)
+    z_0 = z_content if target is None else self.encode(target)
+    noise = torch.randn_like(z_0) if noise is None else noise
+    z_t, styles = self.forward_diffusion(z_0, t, noise), self.encode_style(style)
+    if without_style is not None:
+        null = self.no_style(styles)
+        styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in styles.items()}
+    output = self.estimate(z_t, t, styles, z_content)
+    z_0_pred, noise_pred = self.forward_diffusion.implied(z_t, t, output)
+    return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred, self.decode(z_0_pred) if decode else None)
+
+# %% ../nbs/04_ldm.ipynb #c068
 def count_parameters(module: nn.Module) -> int:
     "Number of parameters, trainable or not."
     return sum(p.numel() for p in module.parameters())

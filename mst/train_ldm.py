@@ -83,20 +83,9 @@ class LDMLoss:
             audio = AUDIO_PRESETS["mst" if twins else "report"]
             self.feature_loss = make_feature_loss(training.compression.features, audio).to(device)
 
-    def clips(self, batch, generator: torch.Generator, vary: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        "Content, style and target; the target is None where it is the content."
-        if self.twins is None:
-            (content, _), (style, _) = batch
-            return content, style, None
-        rng = random.Random(int(torch.randint(2 ** 62, (), generator=generator, device=generator.device)))
-        *clips, _ = self.twins.draw(batch.tolist(), rng)
-        content, target, style = clips_to_images([clip.to(self.device) for clip in clips], generator, vary and self.training.vary)
-        if self.training.pairs == "twins": return content, style, target
-        return (target if self.training.pairs == "own" else content), style, None
-
     def __call__(self, ldm: nn.Module, batch, generator: torch.Generator) -> dict[str, Tensor]:
         w, size = self.training, ldm.config.autoencoder
-        content, style, target = self.clips(batch, generator, ldm.training)
+        content, style, target = self.batch_clips(batch, generator, ldm.training)
         t = torch.randint(ldm.config.diffusion.num_timesteps, (len(content),), generator=generator, device=content.device)
         latent_shape = (len(content), size.latent_dim, 128 >> size.num_downsamples, content.shape[-1] >> size.num_downsamples)
         noise = torch.randn(latent_shape, generator=generator, device=content.device)
@@ -114,12 +103,25 @@ class LDMLoss:
             loss = loss + w.style_weight * losses["style"]
         return {"loss": loss, **losses}
 
-# %% ../nbs/05_train_ldm.ipynb #c020
+# %% ../nbs/05_train_ldm.ipynb #c014
+@patch
+def batch_clips(self: LDMLoss, batch, generator: torch.Generator, vary: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    "Content, style and target; the target is None where it is the content."
+    if self.twins is None:
+        (content, _), (style, _) = batch
+        return content, style, None
+    rng = random.Random(int(torch.randint(2 ** 62, (), generator=generator, device=generator.device)))
+    *clips, _ = self.twins.draw(batch.tolist(), rng)
+    content, target, style = clips_to_images([clip.to(self.device) for clip in clips], generator, vary and self.training.vary)
+    if self.training.pairs == "twins": return content, style, target
+    return (target if self.training.pairs == "own" else content), style, None
+
+# %% ../nbs/05_train_ldm.ipynb #c021
 def get_ldm(run: Run) -> LDM:
     "The latent diffusion model of this run, trained now unless that was done before; in evaluation mode on the run's device."
     return train_ldm(run)[0]
 
-# %% ../nbs/05_train_ldm.ipynb #c021
+# %% ../nbs/05_train_ldm.ipynb #c022
 def train_ldm(run: Run) -> tuple[LDM, History]:
     "Train the model of this run and give its best weights and its history; resumes what was interrupted."
     config, training = LDM_PRESETS[run.preset], ldm_training(run)
@@ -137,7 +139,7 @@ def train_ldm(run: Run) -> tuple[LDM, History]:
                        batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
     return ldm.eval().to(memory_format=torch.contiguous_format), history
 
-# %% ../nbs/05_train_ldm.ipynb #c027
+# %% ../nbs/05_train_ldm.ipynb #c028
 @torch.no_grad()
 def validation_losses(ldm: LDM, loss_fn: LDMLoss, pairs: SpectrogramPairDataset, change_style=lambda style: style,
                       seed: int = 0, batch_size: int = 64) -> dict[str, float]:
@@ -150,7 +152,7 @@ def validation_losses(ldm: LDM, loss_fn: LDMLoss, pairs: SpectrogramPairDataset,
         for k, v in losses.items(): sums[k] = sums.get(k, 0) + v.item() * len(content)
     return {k: v / len(pairs) for k, v in sums.items()}
 
-# %% ../nbs/05_train_ldm.ipynb #c030
+# %% ../nbs/05_train_ldm.ipynb #c031
 @torch.no_grad()
 def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int, seed: int = 0) -> dict[str, float]:
     "Relative change of the output image when content, style or noise alone is exchanged within the batch [B, 1, 128, T]."
@@ -163,7 +165,7 @@ def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int, seed: int = 0)
             "style": relative_change(base, ldm(content, other(style), steps, noise).image),
             "noise": relative_change(base, ldm(content, style, steps, other(noise)).image)}
 
-# %% ../nbs/05_train_ldm.ipynb #c036
+# %% ../nbs/05_train_ldm.ipynb #c037
 @torch.no_grad()
 def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> dict[str, float]:
     "Relative change of the UNet's 4x4 features between contents, `before` and `after` the first attention; one style for all."
@@ -174,7 +176,7 @@ def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> di
     hook.remove()
     return {k: relative_change(v, v.roll(1, 0)) for k, v in seen.items()}
 
-# %% ../nbs/05_train_ldm.ipynb #c039
+# %% ../nbs/05_train_ldm.ipynb #c040
 PERFORMANCES = (("plain",), ("fluid",), ("musescore", "crossed"))  # takes of one line sound together, note by note
 
 def change_speed(sound: Tensor, factor: float) -> Tensor:
@@ -184,6 +186,7 @@ def change_speed(sound: Tensor, factor: float) -> Tensor:
     below = at.long()
     return torch.lerp(sound[below], sound[below + 1], (at - below).float())
 
+# %% ../nbs/05_train_ldm.ipynb #c041
 class TwinImages(Dataset):
     """Places in pieces that several instruments play; an item is the number of a place, `draw` makes clips of such numbers.
 
@@ -216,7 +219,7 @@ class TwinImages(Dataset):
     def __len__(self): return len(self.places)
     def __getitem__(self, i: int) -> int: return i
 
-# %% ../nbs/05_train_ldm.ipynb #c040
+# %% ../nbs/05_train_ldm.ipynb #c042
 @patch
 def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float = .05) -> tuple[Tensor, Tensor, Tensor, list[tuple]]:
     """Content, target and style clips for some places, uint8 [B, 1, n_mels, frames] each, and (content's, target's) instruments.
@@ -249,7 +252,7 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
         names.append((a, b))
     return *(torch.stack(of)[:, None] for of in zip(*clips)), names
 
-# %% ../nbs/05_train_ldm.ipynb #c041
+# %% ../nbs/05_train_ldm.ipynb #c043
 def twin_images(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES) -> TwinImages:
     "The twins of a split, rendered where they are missing; to train on, eighteen instruments, and recordings at three speeds."
     rendered = render_takes(run, TRAIN_TAKES, (split,)) if split == "train" else {}
@@ -260,7 +263,7 @@ def twin_images(run: Run, split: str, performances: tuple[tuple[str, ...], ...] 
              for takes in performances]
     return TwinImages(found, (0., -1.5, 1.5) if split == "train" else (0.,))
 
-# %% ../nbs/05_train_ldm.ipynb #c044
+# %% ../nbs/05_train_ldm.ipynb #c046
 def equaliser(size: int, n_mels: int, generator: torch.Generator, depth: float = 6.) -> Tensor:
     "Smooth curves over the bands, dB [size, 1, n_mels, 1]: six cosines, `depth` is the deviation of the lowest at most."
     waves, place = torch.arange(1, 7), torch.linspace(0, 1, n_mels)
@@ -290,7 +293,7 @@ def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
     room = headroom()
     return [level(content, room), level(target, room), level(style, headroom())]
 
-# %% ../nbs/05_train_ldm.ipynb #c046
+# %% ../nbs/05_train_ldm.ipynb #c048
 def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: str, train_set: TwinImages, valid_set: TwinImages,
                    autoencoder: Autoencoder | None = None) -> tuple[LDM, History]:
     "A model trained on twins, in `folder` of the run; resumes what was interrupted. In 16 bit where the processor multiplies so."
