@@ -231,7 +231,7 @@ class ResidualUNet(nn.Module):
     """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]: a UNet over time."""
     def __init__(self, in_channels: int, out_channels: int, config: UNetConfig):
         super().__init__()
-        width, size = config.width, config.style_dim
+        width, size, self.out_channels = config.width, config.style_dim, out_channels
         block = lambda: FrameBlock(width, size)
         attention = lambda: StyleAttention(width, size, config.style_dim, config.num_heads)
         self.time_mlp = nn.Sequential(SinusoidalPositionEmbeddings(config.time_dim), nn.Linear(config.time_dim, size), nn.SiLU(),
@@ -242,7 +242,8 @@ class ResidualUNet(nn.Module):
         self.encode, self.middle, self.decode = stage(), stage(), stage()
         self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
-        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+        self.keep = nn.Linear(size, 16 * in_channels)
+        for layer in (self.leave, self.keep): nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
 
     def forward(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor]) -> Tensor:
         tokens, frames = styles["tokens"], z_t.shape[-1]
@@ -254,7 +255,8 @@ class ResidualUNet(nn.Module):
         x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)  # two frames are one of twice the width
         x = self.up(run(self.middle, self.down(x))).unflatten(2, (2, -1)).flatten(1, 2)[:, :frames]
         x = run(self.decode, self.join(torch.cat([x, early], -1)))
-        return self.leave(self.last(x, condition)).mT.unflatten(1, (-1, 16))
+        kept = (self.keep(condition)[:, :, None] * z_t.flatten(1, 2)).unflatten(1, (-1, 16 * self.out_channels)).sum(1)
+        return (self.leave(self.last(x, condition)).mT + kept).unflatten(1, (-1, 16))
 
 # %% ../nbs/04_ldm.ipynb #c050
 @dataclass(frozen=True)
