@@ -9,9 +9,9 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCOD
            'feature_layers', 'load_audioset_weights', 'InstrumentNet', 'instrument_loss', 'equalise_layers',
            'train_feature_network', 'load_instrument_net', 'instrument_accuracy', 'FeatureConfig', 'VGGishFeatureLoss',
            'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss', 'AutoencoderTraining', 'compression_loss',
-           'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_reference',
-           'random_images', 'plain_images', 'training_clips', 'train_on_sound', 'save_autoencoder', 'load_autoencoder',
-           'autoencoder_variants', 'fold_batch_norm', 'latent_statistics']
+           'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_headroom',
+           'random_reference', 'random_images', 'plain_images', 'training_clips', 'train_on_sound', 'save_autoencoder',
+           'load_autoencoder', 'autoencoder_variants', 'fold_batch_norm', 'latent_statistics']
 
 # %% ../nbs/02_autoencoder.ipynb #c002
 import math
@@ -409,10 +409,13 @@ class SoundTraining:
     learning_rate: float = 2e-3
     latent_noise: float = .1    # in standard deviations of the latent
 
+def random_headroom(size: int, generator: torch.Generator) -> Tensor:
+    "How far below the loudest place of their recordings clips may be: dB [size], 0 for a sixth of them, at most 25."
+    return (30 * torch.rand(size, generator=generator, device=generator.device) - 5).clamp(min=0)
+
 def random_reference(mel: Tensor, generator: torch.Generator) -> Tensor:
-    "Power [B] of the loudest place of the recordings that clips of mel power [B, n_mels, T] might be from: up to 25 dB above theirs."
-    below = (30 * torch.rand(len(mel), generator=generator, device=mel.device) - 5).clamp(min=0)
-    return mel.amax((1, 2)).clamp(min=1e-10) * 10 ** (below / 10)
+    "Power [B] of the loudest place of the recordings that clips of mel power [B, n_mels, T] might be from."
+    return mel.amax((1, 2)).clamp(min=1e-10) * 10 ** (random_headroom(len(mel), generator) / 10)
 
 def random_images(clips: Tensor, log_mel: LogMel, frames: int, generator: torch.Generator) -> Tensor:
     "Images [B, 1, n_mels, frames] of varied sound, each against a `random_reference`."

@@ -18,7 +18,7 @@ __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES',
            'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
            'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
            'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece',
-           'LogMel', 'AudioClips', 'random_sounds']
+           'LogMel', 'AudioClips', 'sample_at', 'random_curves', 'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -1019,7 +1019,8 @@ def render_takes(
     """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done before."""
     names, found = list(OTHERS), {}
     pieces = [s.piece for s in corpus_pieces(run) if s.split in splits]
-    for k, take in enumerate(takes):
+    for take in takes:
+        k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0  # other instruments in each of the training takes
         playing = lambda i: (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
         folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
         paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
@@ -1706,6 +1707,26 @@ class AudioClips(Dataset):
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
 
 # %% ../nbs/00_data.ipynb #c277
+def sample_at(
+    sounds: torch.Tensor,  # [B, N], of any type
+    at: torch.Tensor,      # places [B, M], in samples, at most N - 2
+) -> torch.Tensor:
+    """What is between the samples, by linear interpolation: float [B, M]."""
+    below = at.long()
+    return torch.lerp(sounds.gather(1, below).float(), sounds.gather(1, below + 1).float(), (at - below).float())
+
+def random_curves(
+    size: int,
+    place: torch.Tensor,  # [N], from 0 to 1
+    depth: float,         # dB of the lowest wave, the higher ones less
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Smooth random curves of an equaliser, dB [size, N]: six cosines each."""
+    device, waves = place.device, torch.arange(1, 7, device=place.device)[:, None]
+    heights = torch.randn(size, 6, generator=generator, device=device) * torch.rand(size, 1, generator=generator, device=device)
+    return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
+
+# %% ../nbs/00_data.ipynb #c278
 def random_sounds(
     clips: torch.Tensor,    # int16 [B, N]
     samples: int,           # length of the result
@@ -1721,15 +1742,10 @@ def random_sounds(
     speed = 2 ** (octaves[0] + (octaves[1] - octaves[0]) * rand(B, 1))
     speed = torch.where(rand(B, 1) < 0.5, speed, 1.).clamp(max=(N - 2) / samples)
     at = rand(B, 1) * (N - 2 - samples * speed) + speed * torch.arange(samples, device=device)  # [B, samples]
-    below = at.long()
-    near = lambda i: clips.gather(1, i).float() / 32768
-    x = torch.lerp(near(below), near(below + 1), (at - below).float())
+    x = sample_at(clips, at) / 32768
     x = x / x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
     x = x + torch.where(rand(B, 1) < mix, 10 ** (-0.8 * rand(B, 1)), 0.) * x.roll(1, 0)
     x = x + torch.where(rand(B, 1) < noise, 10 ** (-1 - 2.5 * rand(B, 1)), 0.) * torch.randn(x.shape, generator=generator, device=device)
     spectrum = torch.fft.rfft(x)
     place = torch.linspace(0, 1, spectrum.shape[1], device=device).mul(300).add(1).log() / 5.7  # 0 to 1, nearly logarithmic
-    waves = torch.arange(1, 7, device=device)[:, None]
-    heights = torch.randn(B, 6, generator=generator, device=device) * rand(B, 1) * equaliser / waves[:, 0]  # dB
-    curve = heights @ torch.cos(torch.pi * waves * place)
-    return torch.fft.irfft(spectrum * 10 ** (curve / 20), samples)
+    return torch.fft.irfft(spectrum * 10 ** (random_curves(B, place, equaliser, generator) / 20), samples)

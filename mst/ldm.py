@@ -305,7 +305,7 @@ class LDM(nn.Module):
         else:
             self.style_encoder, self.unet = StyleEncoder(num_filters=config.unet.num_filters), UNet(channels, latent_dim, config.unet)
         self.forward_diffusion = ForwardDiffusion(config.diffusion)
-        self.eval().train()
+        self.train()
 
     def train(self, mode: bool = True) -> "LDM":
         super().train(mode)
@@ -332,7 +332,7 @@ def encode_style(self: LDM, style: Tensor) -> dict[str, Tensor]:
 @patch
 def no_style(self: LDM, styles: dict[str, Tensor]) -> dict[str, Tensor]:
     "What it gets where the style is left out: what was learned for that, or zeros."
-    null = dict(self.style_encoder.named_parameters()).get("null")
+    null = getattr(self.style_encoder, "null", None)
     return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k, v in styles.items()}
 
 @patch

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LDM_TRAINING_PRESETS', 'PERFORMANCES', 'LDMTraining', 'ldm_training', 'pair_datasets', 'LDMLoss', 'get_ldm',
            'train_ldm', 'validation_losses', 'sensitivity', 'attention_throughput', 'change_speed', 'TwinImages',
-           'twin_images', 'equaliser', 'add_noise', 'clips_to_images', 'train_on_twins']
+           'twin_images', 'add_noise', 'clips_to_images', 'train_on_twins']
 
 # %% ../nbs/05_train_ldm.ipynb #c002
 import random
@@ -19,8 +19,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
-from .autoencoder import Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss
-from .data import INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, render_takes
+from .autoencoder import (
+    Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss, random_headroom)
+from .data import (
+    INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
 from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change
 from .run import Run
 from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, weights_digest
@@ -83,6 +85,11 @@ class LDMLoss:
             audio = AUDIO_PRESETS["mst" if twins else "report"]
             self.feature_loss = make_feature_loss(training.compression.features, audio).to(device)
 
+    @property
+    def features(self) -> str:
+        "Which feature network is in use."
+        return f"{self.feature_loss.description}, {weights_digest(self.feature_loss)}" if self.feature_loss else ""
+
     def __call__(self, ldm: nn.Module, batch, generator: torch.Generator) -> dict[str, Tensor]:
         w, size = self.training, ldm.config.autoencoder
         content, style, target = self.batch_clips(batch, generator, ldm.training)
@@ -130,8 +137,7 @@ def train_ldm(run: Run) -> tuple[LDM, History]:
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder).to(memory_format=torch.channels_last)
     loss_fn = LDMLoss(training, run.torch_device)
-    networks = {"autoencoder": weights_digest(autoencoder),
-                "features": f"{loss_fn.feature_loss.description}, {weights_digest(loss_fn.feature_loss)}"}
+    networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn.features}
     settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks}
     callbacks = [ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
@@ -180,11 +186,10 @@ def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> di
 PERFORMANCES = (("plain",), ("fluid",), ("musescore", "crossed"))  # takes of one line sound together, note by note
 
 def change_speed(sound: Tensor, factor: float) -> Tensor:
-    "Sound [N] played `factor` times as fast, and so higher, by linear interpolation."
+    "Sound [N] played `factor` times as fast, and so higher."
     if factor == 1: return sound
     at = torch.arange(int((len(sound) - 1) / factor), dtype=torch.float64) * factor
-    below = at.long()
-    return torch.lerp(sound[below], sound[below + 1], (at - below).float())
+    return sample_at(sound[None], at[None])[0]
 
 # %% ../nbs/05_train_ldm.ipynb #c041
 class TwinImages(Dataset):
@@ -213,7 +218,8 @@ class TwinImages(Dataset):
                     self.players.setdefault((take, instrument), []).append((path.stem, of))
             for name, of in sorted(found.items()):
                 shortest = min(image.shape[1] for speeds in of.values() for image in speeds)
-                self.places += [(len(self.pieces), k * frames) for k in range(max(1, shortest // frames))]
+                if shortest < frames: raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take longer recordings")
+                self.places += [(len(self.pieces), k * frames) for k in range(shortest // frames)]
                 self.pieces.append((name, of))
 
     def __len__(self): return len(self.places)
@@ -226,7 +232,7 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
 
     `same` is the share in which content and target are one recording.
     """
-    cut = lambda image, start: image[:, max(0, min(start, image.shape[1] - self.frames)):][:, :self.frames]
+    cut = lambda image, start: image[:, start:start + self.frames]
     sounds = lambda clip, share: (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
     clips, names = [], []
     for number in numbers:
@@ -246,7 +252,7 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
         others = [images for other, images in self.players[take_b, b] if other != name] or [of[take_b, b]]
         for _ in range(10):
             image = rng.choice(others)[rng.randrange(self.speeds)]
-            style = cut(image, rng.randrange(max(1, image.shape[1] - self.frames)))
+            style = cut(image, rng.randrange(image.shape[1] - self.frames + 1))
             if sounds(style, .5): break
         clips.append((content, target, style))
         names.append((a, b))
@@ -255,22 +261,11 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
 # %% ../nbs/05_train_ldm.ipynb #c043
 def twin_images(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES) -> TwinImages:
     "The twins of a split, rendered where they are missing; to train on, eighteen instruments, and recordings at three speeds."
-    rendered = render_takes(run, TRAIN_TAKES, (split,)) if split == "train" else {}
-    for take in {take for takes in performances for take in takes} - {path.parent.parent.name for path in rendered}:
-        rendered |= render_takes(run, (take,), (split,), others=0)
-    folder = lambda take: "downloads" if take == "plain" else take
-    found = [{take: {p: name for p, name in rendered.items() if p.parent.parent.name == folder(take)} for take in takes}
-             for takes in performances]
+    others = lambda take: 2 if split == "train" and take in TRAIN_TAKES else 0
+    found = [{take: render_takes(run, (take,), (split,), others(take)) for take in takes} for takes in performances]
     return TwinImages(found, (0., -1.5, 1.5) if split == "train" else (0.,))
 
 # %% ../nbs/05_train_ldm.ipynb #c046
-def equaliser(size: int, n_mels: int, generator: torch.Generator, depth: float = 6.) -> Tensor:
-    "Smooth curves over the bands, dB [size, 1, n_mels, 1]: six cosines, `depth` is the deviation of the lowest at most."
-    waves, place = torch.arange(1, 7), torch.linspace(0, 1, n_mels)
-    rand = {"generator": generator, "device": generator.device}
-    heights = torch.randn(size, 6, **rand) * torch.rand(size, 1, **rand) * depth / waves.to(generator.device)
-    return (heights @ torch.cos(torch.pi * waves[:, None] * place).to(generator.device))[:, None, :, None]
-
 def add_noise(decibels: Tensor, generator: torch.Generator, share: float) -> Tensor:
     "Images in dB [B, 1, n_mels, T], a `share` of them over white noise 20 to 80 dB below their loudest place."
     rand = {"generator": generator, "device": decibels.device}
@@ -284,10 +279,12 @@ def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
     "Content, target and style images in [0, 1] of what `TwinImages.draw` cut; each clip's loudest place is 1, or lower if varied."
     content, target, style = (((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300) for clip in clips)  # dB
     size, rand = (len(content), 1, 1, 1), {"generator": generator, "device": content.device}
-    headroom = lambda: (30 * torch.rand(size, **rand) - 5).clamp(min=0) * vary  # dB
+    headroom = lambda: random_headroom(len(content), generator).view(size) * vary  # dB
     if vary:
-        colour = equaliser(len(style), style.shape[2], generator, 4.) * (torch.rand(size, **rand) < .5)
-        content = add_noise(content + equaliser(len(content), content.shape[2], generator), generator, .4)
+        place = torch.linspace(0, 1, content.shape[2], device=content.device)
+        equaliser = lambda depth: random_curves(len(content), place, depth, generator)[:, None, :, None]
+        colour = equaliser(4.) * (torch.rand(size, **rand) < .5)
+        content = add_noise(content + equaliser(6.), generator, .4)
         target, style = target + colour, add_noise(style + colour, generator, .2)
     level = lambda x, room: (1 + (x - x.amax((2, 3), keepdim=True).clamp(min=-70) - room) / max_db).clamp(0, 1)
     room = headroom()
@@ -301,8 +298,8 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder)
     loss_fn = {True: LDMLoss(training, run.torch_device, train_set), False: LDMLoss(training, run.torch_device, valid_set)}
-    settings = {"ldm": asdict(config), "training": asdict(training), "autoencoder": weights_digest(autoencoder),
-                "places": [len(train_set), len(valid_set)]}
+    networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn[True].features}
+    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks, "places": [len(train_set), len(valid_set)]}
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, betas=(.9, .99), fused=True)
     callbacks = [CosineDecay(200), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     history = train_in(run.folder / folder, training.epochs, ldm, lambda ldm, *of: loss_fn[ldm.training](ldm, *of), optimizer, train_set,

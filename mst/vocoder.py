@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['JUDGE_FILE', 'INVERSIONS', 'VOCODER_FILE', 'SHIPPED_VOCODER', 'unit_level', 'spectral_convergence', 'audio_lsd',
-           'note_model_path', 'note_session', 'note_probabilities', 'note_scores', 'mfcc_distance', 'stft_distance',
-           'InstrumentEar', 'train_judge', 'fit_bands', 'mel_to_magnitude', 'mel_image_to_audio', 'magnitude_to_audio',
-           'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude', 'turning_phase', 'fast_griffin_lim', 'Vocoder',
-           'spectrum_loss', 'VocoderTraining', 'train_vocoder', 'save_vocoder', 'load_vocoder', 'sound_scores',
-           'bootstrap_interval']
+           'note_model_path', 'note_session', 'note_probabilities', 'heard_before', 'note_scores', 'mfcc_distance',
+           'stft_distance', 'InstrumentEar', 'train_judge', 'fit_bands', 'mel_to_magnitude', 'mel_image_to_audio',
+           'magnitude_to_audio', 'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude', 'turning_phase',
+           'fast_griffin_lim', 'Vocoder', 'spectrum_loss', 'VocoderTraining', 'train_vocoder', 'save_vocoder',
+           'load_vocoder', 'sound_scores', 'bootstrap_interval']
 
 # %% ../nbs/03_vocoder.ipynb #c002
 import importlib.util
@@ -73,14 +73,9 @@ def note_session():
 
 def note_probabilities(audio: np.ndarray) -> np.ndarray:
     "Probability [T, 88] of each piano key, A0 upwards, in frames of 256 samples, of sound [N] at 22 050 Hz."
-    return _note_probabilities(np.asarray(audio, np.float32).tobytes())
-
-@lru_cache(64)  # an original is heard once, however many ways it is compared with
-def _note_probabilities(sound: bytes) -> np.ndarray:
-    audio = np.frombuffer(sound, np.float32)
     window, overlap, session = 43_844, 30 * 256, note_session()  # samples; the overlap is cut off again, half on either side
     step = window - overlap
-    padded = np.concatenate([np.zeros(overlap // 2, np.float32), audio])
+    padded = np.concatenate([np.zeros(overlap // 2, np.float32), np.asarray(audio, np.float32)])
     frames = []
     for start in range(0, len(padded), step):
         piece = np.pad(padded[start:start + window], (0, max(0, start + window - len(padded))))
@@ -90,9 +85,14 @@ def _note_probabilities(sound: bytes) -> np.ndarray:
     return frames[:round(len(audio) * len(frames) / (step * -(-len(padded) // step)))]
 
 # %% ../nbs/03_vocoder.ipynb #c015
+@lru_cache(512)
+def heard_before(sound: bytes) -> np.ndarray:
+    "`note_probabilities` of float32 samples as bytes: an original is heard once, however many ways it is compared with."
+    return note_probabilities(np.frombuffer(sound, np.float32))
+
 def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) -> dict[str, float]:
     "F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by frame."
-    a, b = (note_probabilities(x) > threshold for x in (original, other))
+    a, b = heard_before(np.asarray(original, np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
     a, b = a[:min(len(a), len(b))], b[:min(len(a), len(b))]
     both, either = (a & b).sum(), (a | b).sum()
     return {"note_f1": float(2 * both / max(both + either, 1)), "note_jaccard": float(1 - both / max(either, 1))}
