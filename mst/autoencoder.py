@@ -30,7 +30,7 @@ from torchvggish.torchvggish import VGGISH_WEIGHTS, make_layers
 from .audio import AUDIO_PRESETS, AudioConfig, LogMel
 from .data import TRAIN_TAKES, AudioClips, SpectrogramDataset, prepare_corpus, random_sounds, render_takes
 from .run import Run, project_root
-from .training import CosineDecay, History, ReduceLROnPlateau, load_tensors, save_tensors, train_in, weights_digest
+from .training import CosineDecay, History, ReduceLROnPlateau, has_bf16, load_tensors, save_tensors, train_in, weights_digest
 
 # %% ../nbs/02_autoencoder.ipynb #c008
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class AutoencoderConfig:
     width: int = 64           # channels after the first convolution
     blocks: int = 0           # residual blocks between two convolutions; 0 in the report
     affine: bool = True       # whether the latent's normalisation has weights of its own, as in the report
+    tanh: bool = True         # whether the decoder ends in one, as in the report
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -88,7 +89,7 @@ class SpectrogramDecoder(nn.Module):
             rows, columns = config.stride if i == config.num_downsamples else (2, 2)
             layers += [nn.ConvTranspose2d(n_in, n_out, (rows + 2, columns + 2), (rows, columns), 1), nn.BatchNorm2d(n_out), nn.ReLU(),
                        *(ResidualBlock(n_out) for _ in range(config.blocks))]
-        self.decoder = nn.Sequential(*layers[:-2 - config.blocks], nn.Tanh())
+        self.decoder = nn.Sequential(*layers[:-2 - config.blocks], *([nn.Tanh()] if config.tanh else []))
 
     def forward(self, z: Tensor) -> Tensor: return self.decoder(z)
 
@@ -369,7 +370,7 @@ AUTOENCODER_PRESETS = {"report": (AutoencoderConfig(), AutoencoderTraining())}
 # %% ../nbs/02_autoencoder.ipynb #c073
 def autoencoder_training(run: Run) -> AutoencoderTraining:
     "The preset's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
-    training = AUTOENCODER_PRESETS[run.preset][1]
+    run, training = run.report, AUTOENCODER_PRESETS["report"][1]
     if run.profile == "full": return training
     sizes = run.pick(smoke={"epochs": 2, "batch_size": 16}, quick={"epochs": 12, "batch_size": 16}, full={})
     return replace(training, **sizes, learning_rate=1e-3, features=replace(training.features, weights="instruments"))
@@ -377,7 +378,8 @@ def autoencoder_training(run: Run) -> AutoencoderTraining:
 # %% ../nbs/02_autoencoder.ipynb #c074
 def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[Autoencoder, History]:
     "The autoencoder of this run, trained now unless that was done before, and its history; resumes what was interrupted."
-    config, training = config or AUTOENCODER_PRESETS[run.preset][0], autoencoder_training(run)
+    run, training = run.report, autoencoder_training(run)
+    config = config or AUTOENCODER_PRESETS["report"][0]
     folder = run.folder / f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
     corpus = prepare_corpus(run)
     train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s]) for s in ("train", "val"))
@@ -435,22 +437,24 @@ def training_clips(run: Run) -> tuple[AudioClips, AudioClips]:
 
 def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining, folder: str,
                    clips: tuple[AudioClips, AudioClips] | None = None) -> tuple[Autoencoder, History]:
-    "An autoencoder trained on varied sound by weighted squared error, in `folder` of the run; resumes what was interrupted."
+    "An autoencoder trained on varied sound by weighted squared error, in 16 bit where that is fast; resumes in `folder`."
     train_set, valid_set = clips or training_clips(run)
     log_mel = LogMel(replace(AUDIO_PRESETS["mst"], n_mels=config.n_mels)).to(run.torch_device)
     torch.manual_seed(run.seed)
     model = Autoencoder(config).to(memory_format=torch.channels_last)
     model.latent_noise = training.latent_noise
     def loss_fn(model, batch, generator):
-        x = (random_images(batch[0], log_mel, training.frames, generator) if model.training
-             else plain_images(batch[0], log_mel, training.frames))
-        y = model(x)[0]
+        with torch.autocast(run.torch_device.type, enabled=False):
+            x = (random_images(batch[0], log_mel, training.frames, generator) if model.training
+                 else plain_images(batch[0], log_mel, training.frames))
+        y = model(x)[0].float()
         return {"loss": ((x + .25) * (y - x).square()).mean(), "psnr": psnr(x, y.clamp(0, 1)).mean()}
     settings = {"autoencoder": asdict(config), "audio": asdict(log_mel.config), "training": asdict(training),
                 "clips": [len(train_set), len(valid_set)]}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
     history = train_in(run.folder / folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set, callbacks=[CosineDecay()],
-                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
+                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device,
+                       bf16=has_bf16(run.torch_device))
     return model.cpu().eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/02_autoencoder.ipynb #c091
@@ -470,9 +474,9 @@ def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
 
 # %% ../nbs/02_autoencoder.ipynb #c093
 AUTOENCODER_VARIANTS = {
-    "three convolutions, 32 channels": AutoencoderConfig(n_mels=256, affine=False),
-    "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False),
-    "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False)}
+    "three convolutions, 32 channels": AutoencoderConfig(n_mels=256, affine=False, tanh=False),
+    "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False, tanh=False),
+    "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False, tanh=False)}
 
 def autoencoder_variants(run: Run) -> dict[str, tuple[Autoencoder, History]]:
     "Small trainings of different autoencoders for preset `mst`, alike but for the network; loaded where they are done."
@@ -500,4 +504,4 @@ def latent_statistics(model: Autoencoder, images: Tensor, noise: float = .1) -> 
     return {"std": z.std().item(), "kurtosis": unit.pow(4).mean().item() - 3, "smooth": smooth.item()}
 
 # %% ../nbs/02_autoencoder.ipynb #c100
-SHIPPED_AUTOENCODER = AutoencoderConfig(latent_dim=64, n_mels=256, affine=False), SoundTraining(epochs=14)
+SHIPPED_AUTOENCODER = AutoencoderConfig(latent_dim=64, n_mels=256, affine=False, tanh=False), SoundTraining(epochs=28)

@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES', 'CODECS', 'PROGRAMS', 'INSTRUMENTS', 'LOWEST',
            'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'SOUNDFONTS', 'FOLDERS', 'TAKES', 'TRAIN_TAKES',
-           'HELD_OUT_TAKE', 'OTHERS', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN', 'AUDIO_SUFFIXES', 'AUDIO_PRESETS',
-           'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name', 'csv_records',
-           'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger', 'single_recording',
-           'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score', 'parse_score', 'read_scores',
-           'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform', 'score_notes', 'find_synthesizer',
-           'find_soundfont', 'render_notes', 'Take', 'express', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece',
-           'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name',
-           'choose_scores', 'make_scores', 'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor',
-           'decode_with_ffmpeg', 'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording',
-           'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs', 'settle_images', 'prune_images',
-           'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
-           'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
-           'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece',
-           'LogMel', 'AudioClips', 'sample_at', 'random_curves', 'random_sounds']
+           'HELD_OUT_TAKE', 'OTHERS', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN', 'AUDIO_SUFFIXES',
+           'AUDIO_PRESETS', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name',
+           'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
+           'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score',
+           'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
+           'score_notes', 'find_synthesizer', 'find_soundfont', 'render_notes', 'Take', 'express', 'recipe',
+           'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources', 'tune_of', 'similarity',
+           'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores', 'corpus_pieces',
+           'render_takes', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg', 'find_recordings',
+           'parse_chunk_name', 'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of', 'build_recording',
+           'cut_longest', 'run_jobs', 'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure',
+           'read_image', 'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders',
+           'SpectrogramDataset', 'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset',
+           'prepare_dataset', 'prepare_dataset_by_piece', 'LogMel', 'AudioClips', 'sample_at', 'random_curves',
+           'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -35,7 +36,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +67,7 @@ def atomic_path(path):
 
 # %% ../nbs/00_data.ipynb #c009
 PARAMETERS = ("preset", "profile", "device", "seed", "out", "data")
-PRESETS = ("report",)
+PRESETS = ("report", "mst")
 PROFILES = ("smoke", "quick", "full")
 
 def unknown_parameters(
@@ -92,7 +93,7 @@ def project_root() -> Path:
 @dataclass(frozen=True)
 class Run:
     """The parameters of one run of a notebook, checked. Make it with `Run.start`."""
-    preset: str = "report"
+    preset: str = "mst"
     profile: str = "quick"
     device: str = "auto"
     seed: int = 0
@@ -101,7 +102,7 @@ class Run:
     notebook: str = ""
 
     @classmethod
-    def start(cls, preset="report", profile="quick", device="auto", seed=0, out="runs", data="",
+    def start(cls, preset="mst", profile="quick", device="auto", seed=0, out="runs", data="",
               notebook="",  # name of the notebook, without suffix
               extra=(),     # names of further parameters that this notebook has
               ) -> "Run":
@@ -155,12 +156,20 @@ def torch_device(self: Run) -> torch.device:
         raise ValueError("device cuda: torch sees no GPU here; use device=auto or cpu")
     return device
 
+
+# %% ../nbs/00_data.ipynb #c015
 @patch
 def pick(self: Run, smoke, quick, full):
     "The value for this run's profile."
     return {"smoke": smoke, "quick": quick, "full": full}[self.profile]
 
-# %% ../nbs/00_data.ipynb #c018
+@patch(as_prop=True)
+def report(self: Run) -> Run:
+    "This run for the report's networks, which take a night at full length: so long only where preset `report` was asked for."
+    short = self.profile == "full" and self.preset != "report"
+    return replace(self, preset="report", profile="quick" if short else self.profile)
+
+# %% ../nbs/00_data.ipynb #c019
 @patch
 def save_figure(self: Run, fig, name: str):
     """Write `fig` to `figures/{name}.png` and `.pdf` of the run's folder, the same bytes for the same figure."""
@@ -168,7 +177,7 @@ def save_figure(self: Run, fig, name: str):
         with atomic_path(self.folder / "figures" / (name + suffix)) as part:
             fig.savefig(part, dpi=110, bbox_inches="tight", metadata=metadata)
 
-# %% ../nbs/00_data.ipynb #c019
+# %% ../nbs/00_data.ipynb #c020
 @patch
 def record(self: Run, **numbers):
     """Merge `numbers` (int, float or str, rounded as they shall be printed) into `numbers/{notebook}.json`."""
@@ -183,7 +192,7 @@ def record(self: Run, **numbers):
     with atomic_path(path) as part:
         part.write_text(json.dumps(old | numbers, indent=1, sort_keys=True) + "\n")
 
-# %% ../nbs/00_data.ipynb #c020
+# %% ../nbs/00_data.ipynb #c021
 TEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
                "[": "{[}",  # after `\\` TeX would take it for an option
                **{c: "\\" + c for c in "&%$#_{}"}}
@@ -202,7 +211,7 @@ def table(self: Run, name: str, header: list, rows: list):
     with atomic_path(self.folder / "tables" / f"{name}.tex") as part:
         part.write_text("\n".join([lines[0], r"\midrule", *lines[1:]]) + "\n", encoding="utf-8")
 
-# %% ../nbs/00_data.ipynb #c023
+# %% ../nbs/00_data.ipynb #c024
 def show_images(
     images,            # images [H, T] or [1, H, T] in [0, 1], as a list, an array or a tensor
     titles=None,       # one for each image
@@ -230,7 +239,7 @@ def show_images(
         fig.suptitle(suptitle, fontsize=9)
     return fig
 
-# %% ../nbs/00_data.ipynb #c026
+# %% ../nbs/00_data.ipynb #c027
 import argparse
 import codecs
 import sys
@@ -241,10 +250,10 @@ from urllib.parse import urlsplit
 import yt_dlp
 from filelock import Timeout
 
-# %% ../nbs/00_data.ipynb #c029
+# %% ../nbs/00_data.ipynb #c030
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
-# %% ../nbs/00_data.ipynb #c030
+# %% ../nbs/00_data.ipynb #c031
 def safe_name(
     text: str,            # a title or label from anywhere
     max_bytes: int = 120, # longest name, counted in UTF-8
@@ -261,7 +270,7 @@ def safe_name(
         name = name.encode()[:max_bytes - 9].decode(errors="ignore") + "-" + digest
     return name
 
-# %% ../nbs/00_data.ipynb #c034
+# %% ../nbs/00_data.ipynb #c035
 def csv_records(
     path, # a CSV file in UTF-8
 ) -> list[tuple[int, list[str]]]:
@@ -284,7 +293,7 @@ def csv_records(
         raise ValueError(f"{path}, row {row}: not readable as CSV ({error})") from None
     return records
 
-# %% ../nbs/00_data.ipynb #c035
+# %% ../nbs/00_data.ipynb #c036
 class UrlRow(NamedTuple):
     "One recording to fetch."
     instrument: str # name of the folder
@@ -292,7 +301,7 @@ class UrlRow(NamedTuple):
     url: str        # page or media file
     row: int        # where it stands in the table
 
-# %% ../nbs/00_data.ipynb #c036
+# %% ../nbs/00_data.ipynb #c037
 def read_url_csv(
     path, # CSV file with the columns instrument, title and url, in any order; further columns are left alone
 ) -> list[UrlRow]:
@@ -322,17 +331,17 @@ def read_url_csv(
         raise ValueError(f"{path}, row {first}: no recordings below the header")
     return rows
 
-# %% ../nbs/00_data.ipynb #c041
+# %% ../nbs/00_data.ipynb #c042
 CODECS = {"mp3": ".mp3", "wav": ".wav", "flac": ".flac", "opus": ".opus", "m4a": ".m4a", "vorbis": ".ogg"}
 
-# %% ../nbs/00_data.ipynb #c042
+# %% ../nbs/00_data.ipynb #c043
 def require_ffmpeg() -> None:
     "FileNotFoundError that says what to install unless `ffmpeg` and `ffprobe` are on the PATH."
     missing = [program for program in ("ffmpeg", "ffprobe") if shutil.which(program) is None]
     if missing:
         raise FileNotFoundError(f"{' and '.join(missing)} not found: install FFmpeg (apt-get install ffmpeg)")
 
-# %% ../nbs/00_data.ipynb #c045
+# %% ../nbs/00_data.ipynb #c046
 class AudioDownloader:
     "Fetch sound with yt-dlp and convert it with FFmpeg to files `{output_path}/{instrument}/{title}.{codec}`."
     def __init__(self,
@@ -354,7 +363,7 @@ class AudioDownloader:
         folder = self.output_path / safe_name(instrument) if instrument else self.output_path
         return folder / (safe_name(title) + self.suffix)
 
-# %% ../nbs/00_data.ipynb #c048
+# %% ../nbs/00_data.ipynb #c049
 class QuietLogger:
     "Of what yt-dlp says, show the warnings, but not each retry; errors arrive as exceptions anyway."
     def debug(self, message): pass
@@ -363,7 +372,7 @@ class QuietLogger:
         if "Retrying" not in message:
             tqdm.write(f"yt-dlp: {message}", file=sys.stderr)
 
-# %% ../nbs/00_data.ipynb #c049
+# %% ../nbs/00_data.ipynb #c050
 @patch
 def yt_dlp_options(
     self: AudioDownloader,
@@ -391,7 +400,7 @@ def yt_dlp_options(
         "playlist_items": "1:2",              # enough to see that a page holds several
     } | self.options
 
-# %% ../nbs/00_data.ipynb #c050
+# %% ../nbs/00_data.ipynb #c051
 def single_recording(
     info: dict, # what yt-dlp found behind an address
 ) -> dict:
@@ -405,7 +414,7 @@ def single_recording(
         raise ValueError("a live broadcast has no end; give the address of a recording")
     return info
 
-# %% ../nbs/00_data.ipynb #c053
+# %% ../nbs/00_data.ipynb #c054
 def count_bytes(
     bar: tqdm,      # shows the bytes of one transfer
     max_bytes: int, # ValueError when there are more
@@ -420,7 +429,7 @@ def count_bytes(
             raise ValueError(f"more than {max_bytes} bytes")
     return progress
 
-# %% ../nbs/00_data.ipynb #c054
+# %% ../nbs/00_data.ipynb #c055
 def keep_resumable(
     work: Path,     # folder of one download that failed
     max_bytes: int, # longer files are given up
@@ -433,7 +442,7 @@ def keep_resumable(
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c056
+# %% ../nbs/00_data.ipynb #c057
 @patch
 def lock(self: AudioDownloader) -> FileLock:
     "Lock of the output folder; RuntimeError if another program holds it."
@@ -445,7 +454,7 @@ def lock(self: AudioDownloader) -> FileLock:
     except Timeout:
         raise RuntimeError(f"{self.output_path}: another download into this folder is running") from None
 
-# %% ../nbs/00_data.ipynb #c057
+# %% ../nbs/00_data.ipynb #c058
 @patch
 def fetch(
     self: AudioDownloader,
@@ -478,7 +487,7 @@ def fetch(
             raise
     return target
 
-# %% ../nbs/00_data.ipynb #c058
+# %% ../nbs/00_data.ipynb #c059
 @patch
 def download_audio(
     self: AudioDownloader,
@@ -491,7 +500,7 @@ def download_audio(
         return self.fetch(url, instrument=instrument)
     return self.fetch(url, self.path(filename.removesuffix(self.suffix), instrument))
 
-# %% ../nbs/00_data.ipynb #c061
+# %% ../nbs/00_data.ipynb #c062
 class DownloadErrors(RuntimeError):
     "Some recordings could not be fetched: `failures` has a line for each; `paths` are those that are there."
     def __init__(self, failures: list[str], paths: list[Path]):
@@ -499,7 +508,7 @@ class DownloadErrors(RuntimeError):
         lines = [f"{len(failures)} of {len(failures) + len(paths)} recordings failed:", *failures]
         super().__init__("\n  ".join(lines))
 
-# %% ../nbs/00_data.ipynb #c062
+# %% ../nbs/00_data.ipynb #c063
 def one_line(
     error: Exception, # from yt-dlp, whose messages carry colours, prefixes and a request to report bugs
 ) -> str:
@@ -509,7 +518,7 @@ def one_line(
     expected = isinstance(error, (yt_dlp.utils.YoutubeDLError, ValueError, OSError))
     return text if text and expected else f"{type(error).__name__}: {text}"
 
-# %% ../nbs/00_data.ipynb #c064
+# %% ../nbs/00_data.ipynb #c065
 @patch
 def download_from_csv(
     self: AudioDownloader,
@@ -532,7 +541,7 @@ def download_from_csv(
         raise DownloadErrors(failures, done)
     return done
 
-# %% ../nbs/00_data.ipynb #c070
+# %% ../nbs/00_data.ipynb #c071
 def main(
     argv: list[str] | None = None, # arguments; None: those of this process
 ) -> int:
@@ -557,18 +566,17 @@ def main(
     print(f"{len(paths)} recordings are in {args.output}")
     return 0
 
-# %% ../nbs/00_data.ipynb #c071
+# %% ../nbs/00_data.ipynb #c072
 if __name__ == "__main__" and globals().get("__spec__"):  # run by python -m, which a notebook is not
     sys.exit(main())
 
-# %% ../nbs/00_data.ipynb #c073
+# %% ../nbs/00_data.ipynb #c074
 from concurrent.futures import as_completed
-from dataclasses import fields, replace
 from itertools import zip_longest
 
 import pretty_midi
 
-# %% ../nbs/00_data.ipynb #c075
+# %% ../nbs/00_data.ipynb #c076
 PROGRAMS = {"acoustic_guitar": 25, "harp": 46, "piano": 0, "violin": 40}  # General MIDI, counted from 0
 INSTRUMENTS = tuple(PROGRAMS)
 LOWEST, HIGHEST = 55, 88  # MIDI keys that all four play: G3 to E6
@@ -576,7 +584,7 @@ TAIL = 1.0                # seconds at the end of a recording in which the last 
 RENDER_RATE = 22050       # samples per second
 GAIN = 1.2                # of the synthesizer: the same for all, so that instruments keep their loudness and nothing clips
 
-# %% ../nbs/00_data.ipynb #c077
+# %% ../nbs/00_data.ipynb #c078
 @dataclass(frozen=True)
 class Score:
     """One row of scores.csv: which voices of which score are played how, and what for."""
@@ -590,7 +598,7 @@ class Score:
     split: str = ""    # train, val or test
     profile: str = ""  # smallest profile that uses the piece: smoke, quick or full
 
-# %% ../nbs/00_data.ipynb #c078
+# %% ../nbs/00_data.ipynb #c079
 def parse_score(row: dict, where: str) -> Score:
     """A `Score` of a row of text, checked. ValueError, naming `where`, if a column is missing or holds what it cannot."""
     names = [f.name for f in fields(Score)]
@@ -611,7 +619,7 @@ def parse_score(row: dict, where: str) -> Score:
         raise ValueError(f"{where}: tempo must be above 0 and seconds above {TAIL:g}")
     return score
 
-# %% ../nbs/00_data.ipynb #c079
+# %% ../nbs/00_data.ipynb #c080
 def read_scores(path) -> list:
     """The rows of a CSV file of scores as a list of `Score`. FileNotFoundError, or ValueError with the line at fault."""
     if not Path(path).is_file():
@@ -624,13 +632,13 @@ def read_scores(path) -> list:
         raise ValueError(f"{path}: more than one row is called {', '.join(twice)}; rename all but one")
     return scores
 
-# %% ../nbs/00_data.ipynb #c083
+# %% ../nbs/00_data.ipynb #c084
 def quiet_music21():
     """Import music21, and keep it from changing how a notebook shows figures."""
     import music21.ipython21
     music21.ipython21.load_ipython_extension = lambda shell: None  # a timer calls it
 
-# %% ../nbs/00_data.ipynb #c085
+# %% ../nbs/00_data.ipynb #c086
 READING = threading.Lock()
 
 def read_parts(source: str) -> list:
@@ -647,13 +655,13 @@ def read_parts(source: str) -> list:
         return [[(float(n.offset), float(n.quarterLength), pitch.midi) for n in part for pitch in n.pitches
                  if n.quarterLength > 0 and "ChordSymbol" not in n.classes] for part in parts]
 
-# %% ../nbs/00_data.ipynb #c088
+# %% ../nbs/00_data.ipynb #c089
 def best_octave(keys: list) -> tuple:
     """(number of keys that stay out of range, size of the shift, the shift) for the best shift by whole octaves."""
     return min((sum(not LOWEST <= key + shift <= HIGHEST for key in keys), abs(shift), shift)
                for shift in (0, 12, -12, 24, -24))
 
-# %% ../nbs/00_data.ipynb #c089
+# %% ../nbs/00_data.ipynb #c090
 def fit_range(
     voice: list,         # notes (start, length, key)
     transpose: int = 0,  # semitones
@@ -663,7 +671,7 @@ def fit_range(
     octaves = lambda key: -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
     return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length, key in voice]
 
-# %% ../nbs/00_data.ipynb #c092
+# %% ../nbs/00_data.ipynb #c093
 def perform(
     voices: list,    # lists of notes (start, length, key), times in quarter notes
     tempo: float,    # quarter notes per minute
@@ -685,7 +693,7 @@ def perform(
             notes.append(pretty_midi.Note(loudness, key, start, end))
     return sorted(notes, key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c093
+# %% ../nbs/00_data.ipynb #c094
 def score_notes(
     score: Score,
     parts: list = None,  # of the source, where they are read already
@@ -699,7 +707,7 @@ def score_notes(
         raise ValueError(f"{score.source}: no notes in voices {score.voices}")
     return perform(voices, score.tempo, score.seconds - TAIL)
 
-# %% ../nbs/00_data.ipynb #c097
+# %% ../nbs/00_data.ipynb #c098
 SOUNDFONTS = {  # file, without suffix: Debian's package
     "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
     "TimGM6mb": "timgm6mb-soundfont"}
@@ -711,7 +719,7 @@ def find_synthesizer() -> str:
         raise FileNotFoundError("the synthesizer fluidsynth is not on the path; install it (Debian: sudo apt-get install fluidsynth)")
     return program
 
-# %% ../nbs/00_data.ipynb #c098
+# %% ../nbs/00_data.ipynb #c099
 def find_soundfont(soundfont=None) -> Path:
     """The file of a soundfont: a name in SOUNDFONTS or a path; None: the environment's MST_SOUNDFONT, else FluidR3_GM."""
     asked = str(soundfont or os.environ.get("MST_SOUNDFONT") or "FluidR3_GM")
@@ -726,7 +734,7 @@ def find_soundfont(soundfont=None) -> Path:
     raise FileNotFoundError(f"the soundfont {asked} is in none of the usual places; install it (Debian: sudo apt-get install "
                             f"{SOUNDFONTS[asked]}), or set MST_SOUNDFONT to yours to do without FluidR3_GM")
 
-# %% ../nbs/00_data.ipynb #c101
+# %% ../nbs/00_data.ipynb #c102
 def render_notes(
     notes: list,     # of pretty_midi
     program: int,    # number of the instrument in General MIDI, from 0
@@ -759,7 +767,7 @@ def render_notes(
         raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower the gain")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
-# %% ../nbs/00_data.ipynb #c105
+# %% ../nbs/00_data.ipynb #c106
 @dataclass(frozen=True)
 class Take:
     """How a piece is played and recorded, the same by all instruments."""
@@ -774,7 +782,7 @@ TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musesco
          "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore")}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
-# %% ../nbs/00_data.ipynb #c106
+# %% ../nbs/00_data.ipynb #c107
 def express(
     notes: list,     # of pretty_midi, ordered by start
     seconds: float,  # what is later is left out
@@ -796,15 +804,16 @@ def express(
             played.append(last[note.pitch])
     return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c109
+# %% ../nbs/00_data.ipynb #c110
 OTHERS = {  # General MIDI program, octaves up
     "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0), "vibraphone": (11, 0),
     "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2), "trumpet": (56, 0), "french_horn": (60, -1),
     "clarinet": (71, 0), "flute": (73, 0), "bassoon": (70, -2)}
+UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}  # no model is trained on these
 LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}  # where real ones mostly play
-ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | LOW
+ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | LOW | UNHEARD
 
-# %% ../nbs/00_data.ipynb #c112
+# %% ../nbs/00_data.ipynb #c113
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
@@ -813,7 +822,7 @@ def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
     return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
-# %% ../nbs/00_data.ipynb #c113
+# %% ../nbs/00_data.ipynb #c114
 def recipe_of(path) -> str:
     """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
     try:
@@ -831,7 +840,7 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
         f.write(audio)
     return buffer.getvalue()
 
-# %% ../nbs/00_data.ipynb #c114
+# %% ../nbs/00_data.ipynb #c115
 def render_piece(
     score: Score,
     output_path,  # gets {instrument}/{piece}.flac
@@ -859,7 +868,7 @@ def render_piece(
         written.append(path)
     return written
 
-# %% ../nbs/00_data.ipynb #c116
+# %% ../nbs/00_data.ipynb #c117
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
@@ -894,7 +903,7 @@ def render_corpus(
         raise RuntimeError(f"{len(failed)} of {len(scores)} pieces could not be rendered: {reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s, names in zip(scores, played_by) for i in names]
 
-# %% ../nbs/00_data.ipynb #c122
+# %% ../nbs/00_data.ipynb #c123
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
@@ -915,7 +924,7 @@ def corpus_sources(seed: int = 0) -> dict:
             "two_voice": mix(chorales[0::3], quartets[0::2]),
             "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
 
-# %% ../nbs/00_data.ipynb #c125
+# %% ../nbs/00_data.ipynb #c126
 def tune_of(voice: list) -> set:
     """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
     highest = {}
@@ -929,7 +938,7 @@ def similarity(a: set, b: set) -> float:
     """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
     return len(a & b) / max(1, min(len(a), len(b)))
 
-# %% ../nbs/00_data.ipynb #c130
+# %% ../nbs/00_data.ipynb #c131
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
     """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
     end = 0.0
@@ -939,7 +948,7 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
         end = max(end, note.end)
     return end
 
-# %% ../nbs/00_data.ipynb #c131
+# %% ../nbs/00_data.ipynb #c132
 def propose_score(
     source: str,
     kind: str,
@@ -961,14 +970,14 @@ def propose_score(
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
     return (score, tune_of(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
 
-# %% ../nbs/00_data.ipynb #c133
+# %% ../nbs/00_data.ipynb #c134
 def piece_name(source: str) -> str:
     """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00_data.ipynb #c136
+# %% ../nbs/00_data.ipynb #c137
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
@@ -992,7 +1001,7 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
         tunes.append(tune)
     return chosen
 
-# %% ../nbs/00_data.ipynb #c137
+# %% ../nbs/00_data.ipynb #c138
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
     """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
     scores = choose_scores(seed, plan)
@@ -1002,23 +1011,24 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
         writer.writerows(map(asdict, scores))
     return scores
 
-# %% ../nbs/00_data.ipynb #c141
+# %% ../nbs/00_data.ipynb #c142
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
 
-# %% ../nbs/00_data.ipynb #c143
+# %% ../nbs/00_data.ipynb #c144
 def render_takes(
     run: Run,
     takes=TRAIN_TAKES,  # names of TAKES
     splits=("train",),
     others: int = 2,    # instruments of OTHERS that play each piece, in turn
     instruments=INSTRUMENTS,
+    every: int = 1,     # of each split one piece in so many
 ) -> dict:
     """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done before."""
     names, found = list(OTHERS), {}
-    pieces = [s.piece for s in corpus_pieces(run) if s.split in splits]
+    pieces = [piece for split in splits for piece in [s.piece for s in corpus_pieces(run) if s.split == split][::every]]
     for take in takes:
         k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0  # other instruments in each of the training takes
         playing = lambda i: (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
@@ -1027,7 +1037,7 @@ def render_takes(
         found |= {path: path.parent.name for path in paths}
     return found
 
-# %% ../nbs/00_data.ipynb #c148
+# %% ../nbs/00_data.ipynb #c149
 @dataclass(frozen=True)
 class AudioConfig:
     """The numbers between a waveform and its mel image; the defaults are the report's."""
@@ -1050,13 +1060,13 @@ class AudioConfig:
         "Frames, and so pixels of width, of one chunk: 130."
         return -(-self.chunk_samples // self.hop_length)
 
-# %% ../nbs/00_data.ipynb #c150
+# %% ../nbs/00_data.ipynb #c151
 class AudioPreprocessor:
     """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
-# %% ../nbs/00_data.ipynb #c152
+# %% ../nbs/00_data.ipynb #c153
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -1071,7 +1081,7 @@ def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
     return np.frombuffer(done.stdout, dtype="<f4").astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c153
+# %% ../nbs/00_data.ipynb #c154
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
@@ -1094,13 +1104,13 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     return audio.astype(np.float32, copy=False), sr
 
-# %% ../nbs/00_data.ipynb #c159
+# %% ../nbs/00_data.ipynb #c160
 @patch
 def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
     """`audio` without the ends that are more than `top_db` (20) dB below its loudest frame."""
     return librosa.effects.trim(audio, top_db=self.config.top_db if top_db is None else top_db)[0]
 
-# %% ../nbs/00_data.ipynb #c166
+# %% ../nbs/00_data.ipynb #c167
 @patch
 def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
     """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length."""
@@ -1111,7 +1121,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
         return np.full_like(mel, -c.max_db)  # digital silence has no maximum to refer to
     return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
 
-# %% ../nbs/00_data.ipynb #c171
+# %% ../nbs/00_data.ipynb #c172
 @patch
 def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
     """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
@@ -1119,7 +1129,7 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 
-# %% ../nbs/00_data.ipynb #c174
+# %% ../nbs/00_data.ipynb #c175
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
     """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
@@ -1134,7 +1144,7 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
         raise ValueError(f"an image [H, T] or [1, H, T] is needed, not one of shape {image.shape}")
     return ((np.clip(scaled, 0, 1) - 1) * self.config.max_db).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c177
+# %% ../nbs/00_data.ipynb #c178
 @patch
 def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
     """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
@@ -1148,7 +1158,7 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c181
+# %% ../nbs/00_data.ipynb #c182
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1176,13 +1186,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c183
+# %% ../nbs/00_data.ipynb #c184
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c185
+# %% ../nbs/00_data.ipynb #c186
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1196,7 +1206,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c189
+# %% ../nbs/00_data.ipynb #c190
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1214,7 +1224,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c190
+# %% ../nbs/00_data.ipynb #c191
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1224,7 +1234,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c192
+# %% ../nbs/00_data.ipynb #c193
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1262,7 +1272,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c193
+# %% ../nbs/00_data.ipynb #c194
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1273,7 +1283,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c195
+# %% ../nbs/00_data.ipynb #c196
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1291,7 +1301,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c196
+# %% ../nbs/00_data.ipynb #c197
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1304,7 +1314,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c197
+# %% ../nbs/00_data.ipynb #c198
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1319,7 +1329,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c198
+# %% ../nbs/00_data.ipynb #c199
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1332,7 +1342,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c200
+# %% ../nbs/00_data.ipynb #c201
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1372,7 +1382,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c214
+# %% ../nbs/00_data.ipynb #c215
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1385,7 +1395,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c217
+# %% ../nbs/00_data.ipynb #c218
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1404,7 +1414,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c220
+# %% ../nbs/00_data.ipynb #c221
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1439,14 +1449,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c221
+# %% ../nbs/00_data.ipynb #c222
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c222
+# %% ../nbs/00_data.ipynb #c223
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1476,14 +1486,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c224
+# %% ../nbs/00_data.ipynb #c225
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c225
+# %% ../nbs/00_data.ipynb #c226
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1519,7 +1529,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c227
+# %% ../nbs/00_data.ipynb #c228
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1545,7 +1555,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c228
+# %% ../nbs/00_data.ipynb #c229
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1570,7 +1580,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c241
+# %% ../nbs/00_data.ipynb #c242
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1606,7 +1616,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c242
+# %% ../nbs/00_data.ipynb #c243
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1631,7 +1641,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c249
+# %% ../nbs/00_data.ipynb #c250
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1644,7 +1654,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c253
+# %% ../nbs/00_data.ipynb #c254
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
@@ -1654,7 +1664,7 @@ def prepare_dataset_by_piece(
     return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
                               shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
 
-# %% ../nbs/00_data.ipynb #c272
+# %% ../nbs/00_data.ipynb #c273
 AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256, max_db=100.)}
 
 class LogMel(torch.nn.Module):
@@ -1681,7 +1691,7 @@ class LogMel(torch.nn.Module):
     def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
         return self.image(self.bands @ self.spectrum(audio).abs().square(), reference)
 
-# %% ../nbs/00_data.ipynb #c275
+# %% ../nbs/00_data.ipynb #c276
 class AudioClips(Dataset):
     """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
     def __init__(
@@ -1706,7 +1716,7 @@ class AudioClips(Dataset):
     def __len__(self): return len(self.audio)
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
 
-# %% ../nbs/00_data.ipynb #c277
+# %% ../nbs/00_data.ipynb #c278
 def sample_at(
     sounds: torch.Tensor,  # [B, N], of any type
     at: torch.Tensor,      # places [B, M], in samples, at most N - 2
@@ -1726,7 +1736,7 @@ def random_curves(
     heights = torch.randn(size, 6, generator=generator, device=device) * torch.rand(size, 1, generator=generator, device=device)
     return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
 
-# %% ../nbs/00_data.ipynb #c278
+# %% ../nbs/00_data.ipynb #c279
 def random_sounds(
     clips: torch.Tensor,    # int16 [B, N]
     samples: int,           # length of the result

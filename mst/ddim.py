@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ddim_timesteps', 'ddim_step', 'draw_like', 'ddim_sample', 'style_denoiser', 'generate', 'transfer', 'make_transfer',
-           'sharpness', 'nearest_lsd', 'generate_many']
+           'sharpness', 'nearest_lsd', 'generate_many', 'invert']
 
 # %% ../nbs/07_ddim.ipynb #c002
 from collections.abc import Callable, Sequence
@@ -75,12 +75,12 @@ def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C
     return z_t
 
 # %% ../nbs/07_ddim.ipynb #c036
-def style_denoiser(ldm: LDM, style: Tensor,  # [B or 1, 1, n_mels, T']
+def style_denoiser(ldm: LDM, style: Tensor | dict[str, Tensor],  # images [B or 1, 1, n_mels, T'], or what `encode_style` made of them
                    content: Tensor | None = None,  # its latent [B, C, H, W], for models that see it
                    guidance_scale: float = 1.,  # 1: none; 2: twice as far from what the model would do without the style
                    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     "The model's estimate (z_0, noise) with this style, which is encoded once; guidance as Ho and Salimans (2022)."
-    encoded = ldm.encode_style(style)
+    encoded = style if isinstance(style, dict) else ldm.encode_style(style)
     def predict(z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         styles = {k: v.expand(len(z_t), *v.shape[1:]) for k, v in encoded.items()}
         output = ldm.estimate(z_t, t, styles, content)
@@ -110,7 +110,7 @@ def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
 # %% ../nbs/07_ddim.ipynb #c038
 @torch.no_grad()
 def transfer(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
-             style: Tensor,  # images [B or 1, 1, 128, T'] in [0, 1]
+             style: Tensor | dict[str, Tensor],  # images [B or 1, 1, 128, T'] in [0, 1], or what `encode_style` made of them
              t: int | None = None,  # noise the content to this step; None: to the noisiest, as the report
              num_inference_steps: int = 50, eta: float = 0., generator: torch.Generator | None = None,
              noise: Tensor | None = None,  # what is added to the content; None: drawn from `generator`
@@ -125,13 +125,14 @@ def transfer(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
     return ldm.decode(ddim_sample(denoiser, z_t, steps, diffusion.alphas_cumprod, eta, generator)).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c040
-def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0., seed: int = 0) -> Transfer:
+def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0., seed: int = 0,
+                  guidance_scale: float = 1.) -> Transfer:
     "`transfer` with everything but content and style fixed, on the model's device, for `mst.evaluate.benchmark`."
     device = next(ldm.parameters()).device
     def sampled(content: Tensor, style: Tensor) -> Tensor:
         content, style, generator = content.to(device), style.to(device), torch.Generator().manual_seed(seed)
         noise = one_noise(ldm.encode(content).shape, seed)
-        return transfer(ldm, content, style, t, num_inference_steps, eta, generator, noise)
+        return transfer(ldm, content, style, t, num_inference_steps, eta, generator, noise, guidance_scale)
     return sampled
 
 # %% ../nbs/07_ddim.ipynb #c050
@@ -150,3 +151,16 @@ def generate_many(ldm: LDM, styles: Tensor, num_inference_steps: int, seed: int 
     "Images [N, 1, 128, T] from noise, another noise for each style [N, 1, 128, T], on the CPU."
     device, generator = next(ldm.parameters()).device, torch.Generator().manual_seed(seed)
     return torch.cat([generate(ldm, s.to(device), num_inference_steps, generator=generator).cpu() for s in styles.split(batch_size)])
+
+# %% ../nbs/07_ddim.ipynb #c084
+@torch.no_grad()
+def invert(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
+           style: Tensor,              # images [B or 1, 1, n_mels, T'] of the content's own style
+           num_inference_steps: int = 20) -> Tensor:  # as the latent [B, C, H, W]
+    "The noise from which DDIM plays the content in its own style: the sampler's steps, backwards."
+    z, diffusion = ldm.encode(content), ldm.forward_diffusion
+    denoiser = style_denoiser(ldm, style, z)
+    for t in ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps)[::-1]:
+        z_0, noise = denoiser(z, torch.full((len(z),), t, device=z.device))
+        z = diffusion.alphas_cumprod[t].sqrt() * z_0 + (1 - diffusion.alphas_cumprod[t]).sqrt() * noise
+    return z

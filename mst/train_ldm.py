@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['LDM_TRAINING_PRESETS', 'PERFORMANCES', 'LDMTraining', 'ldm_training', 'pair_datasets', 'LDMLoss', 'get_ldm',
            'train_ldm', 'validation_losses', 'sensitivity', 'attention_throughput', 'change_speed', 'TwinImages',
-           'twin_images', 'add_noise', 'clips_to_images', 'train_on_twins']
+           'twin_images', 'add_noise', 'clips_to_images', 'train_on_twins', 'ablation', 'one_step', 'quick_scores',
+           'ablate', 'train_mst']
 
 # %% ../nbs/05_train_ldm.ipynb #c002
+import csv
 import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,12 +22,14 @@ from torch.utils.data import Dataset, default_collate
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import (
-    Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss, random_headroom)
+    SHIPPED_AUTOENCODER, Autoencoder, AutoencoderTraining, FeatureConfig, MelImageToVGGish, compression_loss, get_autoencoder,
+    load_autoencoder, load_instrument_net, log_spectral_distance, make_feature_loss, random_headroom)
 from .data import (
     INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
-from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change
-from .run import Run
+from .ldm import LDM, LDM_PRESETS, LDMConfig, UNetConfig, relative_change
+from .run import Run, atomic_path, project_root
 from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, weights_digest
+from .vocoder import JUDGE_FILE
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -44,17 +48,19 @@ class LDMTraining:
     pairs: str = "strangers"        # strangers: content and style as in the report; own: both of one instrument; twins: with a target
     vary: bool = False              # whether clips are varied
     drop_style: float = 0.          # share of the examples without style, for guidance
+    noise_levels: int = 1           # of each example; the report's future work (4.10.1)
+    noisier: float = 1.             # t is T u^(1 / noisier), u uniform: above 1, more of the noisy steps
     max_grad_norm: float | None = None
 
 LDM_TRAINING_PRESETS = {
     "report": LDMTraining(),
-    "mst": LDMTraining(epochs=150, batch_size=64, learning_rate=5e-4, reconstruction_weight=0., style_weight=0., ema_decay=.999,
-                       pairs="twins", vary=True, drop_style=.1, max_grad_norm=1.)}
+    "mst": LDMTraining(epochs=160, batch_size=32, learning_rate=5e-4, reconstruction_weight=0., style_weight=0., ema_decay=.999,
+                       pairs="twins", vary=True, drop_style=.1, noise_levels=2, noisier=2., max_grad_norm=1.)}
 
 # %% ../nbs/05_train_ldm.ipynb #c008
 def ldm_training(run: Run) -> LDMTraining:
-    "The preset's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
-    training = LDM_TRAINING_PRESETS[run.preset]
+    "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
+    run, training = run.report, LDM_TRAINING_PRESETS["report"]
     if run.profile == "full": return training
     sizes = run.pick(smoke={"epochs": 2, "num_pairs": 48, "batch_size": 16},
                      quick={"epochs": 12, "num_pairs": 1200, "batch_size": 16}, full={})
@@ -93,20 +99,20 @@ class LDMLoss:
     def __call__(self, ldm: nn.Module, batch, generator: torch.Generator) -> dict[str, Tensor]:
         w, size = self.training, ldm.config.autoencoder
         content, style, target = self.batch_clips(batch, generator, ldm.training)
-        t = torch.randint(ldm.config.diffusion.num_timesteps, (len(content),), generator=generator, device=content.device)
-        latent_shape = (len(content), size.latent_dim, 128 >> size.num_downsamples, content.shape[-1] >> size.num_downsamples)
-        noise = torch.randn(latent_shape, generator=generator, device=content.device)
-        rand = {"generator": generator, "device": content.device}
-        without_style = torch.rand(len(content), **rand) < w.drop_style if w.drop_style and ldm.training else None
+        rand, B = {"generator": generator, "device": content.device}, len(content) * w.noise_levels
+        T = ldm.config.diffusion.num_timesteps
+        t = (T * torch.rand(B, **rand) ** (1 / w.noisier)).long().clamp(max=T - 1)
+        noise = torch.randn(B, size.latent_dim, 128 >> size.num_downsamples, content.shape[-1] >> size.num_downsamples, **rand)
+        without_style = torch.rand(B, **rand) < w.drop_style if w.drop_style and ldm.training else None
         result = ldm(content, style, t, noise, target, without_style, decode=self.feature_loss is not None)
         losses = {"diffusion": F.mse_loss(result.output, ldm.forward_diffusion.wanted(result.z_0, t, result.noise))}
         loss = w.diffusion_weight * losses["diffusion"]
         if w.reconstruction_weight:
-            wanted = content if target is None else target
+            wanted = (content if target is None else target).repeat(w.noise_levels, 1, 1, 1)
             losses["reconstruction"] = compression_loss(wanted, result.image, result.z_0, self.feature_loss, w.compression)["loss"]
             loss = loss + w.reconstruction_weight * losses["reconstruction"]
         if w.style_weight:
-            losses["style"] = self.feature_loss(style, result.image)
+            losses["style"] = self.feature_loss(style.repeat(w.noise_levels, 1, 1, 1), result.image)
             loss = loss + w.style_weight * losses["style"]
         return {"loss": loss, **losses}
 
@@ -125,13 +131,13 @@ def batch_clips(self: LDMLoss, batch, generator: torch.Generator, vary: bool) ->
 
 # %% ../nbs/05_train_ldm.ipynb #c021
 def get_ldm(run: Run) -> LDM:
-    "The latent diffusion model of this run, trained now unless that was done before; in evaluation mode on the run's device."
+    "The report's latent diffusion model, trained now unless that was done before; in evaluation mode on the run's device."
     return train_ldm(run)[0]
 
 # %% ../nbs/05_train_ldm.ipynb #c022
 def train_ldm(run: Run) -> tuple[LDM, History]:
-    "Train the model of this run and give its best weights and its history; resumes what was interrupted."
-    config, training = LDM_PRESETS[run.preset], ldm_training(run)
+    "Train the report's model and give its best weights and its history; resumes what was interrupted."
+    run, config, training = run.report, LDM_PRESETS["report"], ldm_training(run)
     autoencoder, _ = get_autoencoder(run, config.autoencoder)
     train_pairs, valid_pairs = pair_datasets(run, training.num_pairs)
     torch.manual_seed(run.seed)
@@ -306,3 +312,83 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
                        valid_set, callbacks=callbacks, batch_size=training.batch_size, config=settings, seed=run.seed,
                        device=run.torch_device, bf16=has_bf16(run.torch_device), max_grad_norm=training.max_grad_norm)
     return ldm.cpu().eval(), history
+
+# %% ../nbs/05_train_ldm.ipynb #c051
+def ablation() -> dict[str, tuple[LDMConfig, LDMTraining]]:
+    "Preset `report` on our latents, and one named change after the other, up to preset `mst`."
+    config, training = LDMConfig(SHIPPED_AUTOENCODER[0]), LDM_TRAINING_PRESETS["report"]
+    features = lambda **options: {"compression": replace(training.compression, features=FeatureConfig("instruments", **options))}
+    training = replace(training, batch_size=32, learning_rate=5e-4, **features(domain="image", gradients=False))
+    steps = [("report", {}, {}),
+             ("style loss with gradients", {}, features()),
+             ("style of the target's instrument", {}, {"pairs": "own"}),
+             ("twins as targets", {}, {"pairs": "twins"}),
+             ("content beside the noise", {"content": True}, {}),
+             ("residual UNet, normalised", {"unet": UNetConfig(residual=True, width=256)}, {}),
+             ("loss on the latent alone", {"own_decoder": False}, {"reconstruction_weight": 0., "style_weight": 0.}),
+             ("zero terminal SNR, v", {"diffusion": LDM_PRESETS["mst"].diffusion}, {}),
+             ("style left out at times, guidance", {}, {"drop_style": .1}),
+             ("varied clips", {}, {"vary": True}),
+             ("two noise levels each, noisier", {}, {"noise_levels": 2, "noisier": 2.}),
+             ("size", {"unet": LDM_PRESETS["mst"].unet}, {}),
+             ("averaged weights, clipped gradients", {}, {"ema_decay": .99, "max_grad_norm": 1.})]
+    found = {}
+    for name, of_config, of_training in steps:
+        config, training = replace(config, **of_config), replace(training, **of_training)
+        found[name] = config, training
+    return found
+
+# %% ../nbs/05_train_ldm.ipynb #c052
+@torch.no_grad()
+def one_step(ldm: LDM, content: Tensor, style: Tensor, guidance_scale: float = 1., seed: int = 0) -> Tensor:
+    "Images [B, 1, n_mels, T]: the content, noised as far as it goes, and what a single estimate makes of it."
+    z = ldm.encode(content)
+    t = torch.full((len(z),), ldm.config.diffusion.num_timesteps - 1, device=z.device)
+    z_t = ldm.forward_diffusion(z, t, torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(z))
+    styles = ldm.encode_style(style)
+    output = ldm.estimate(z_t, t, styles, z)
+    if guidance_scale != 1:
+        without = ldm.estimate(z_t, t, ldm.no_style(styles), z)
+        output = without + guidance_scale * (output - without)
+    return ldm.decode(ldm.forward_diffusion.implied(z_t, t, output)[0]).clamp(0, 1)
+
+@torch.no_grad()
+def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float = 1., size: int = 96) -> dict[str, float]:
+    """Measures on seeded cases from `twins`, on images: `lsd` to the target over 80 dB; `heard`, the share in which the judge hears the
+    target's instrument; `moves`, the LSD between results with this style and with that of another case."""
+    rng, max_db = random.Random(1), AUDIO_PRESETS["mst"].max_db
+    *clips, names = twins.draw([rng.randrange(len(twins)) for _ in range(size)], rng, same=0.)
+    content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
+    sample = lambda style: torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
+    result, other = sample(style), sample(style.roll(1, 0))
+    floor = lambda image: (1 + (image - 1) * max_db / 80).clamp(min=0)
+    judge = load_instrument_net(project_root() / JUDGE_FILE)
+    heard = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1)
+    return {"lsd": log_spectral_distance(floor(result), floor(target)).mean().item(),
+            "heard": float(sum(judge.classes[k] == b for k, (_, b) in zip(heard.tolist(), names)) / size),
+            "moves": log_spectral_distance(floor(result), floor(other)).mean().item()}
+
+# %% ../nbs/05_train_ldm.ipynb #c053
+def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinImages, valid_set: TwinImages,
+           settings: dict[str, tuple[LDMConfig, LDMTraining]] | None = None) -> list[dict]:
+    "Train each of `settings`, the first and the last with several seeds, and write scores to the CSV file `path`; resumes."
+    settings, rows = settings or ablation(), []
+    for k, (name, (config, training)) in enumerate(settings.items()):
+        for seed in range(seeds if k in (0, len(settings) - 1) else 1):
+            ldm, history = train_on_twins(replace(run, seed=run.seed + seed), config, replace(training, epochs=epochs),
+                                          f"ablation-{k}-{seed}", train_set, valid_set)
+            scores = quick_scores(ldm, valid_set)
+            if training.drop_style: scores |= {f"{m}_guided": v for m, v in quick_scores(ldm, valid_set, 1.5).items()}
+            rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs, "minutes": round(sum(history["seconds"]) / 60, 1),
+                         **{m: round(v, 3) for m, v in scores.items()}})
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            with atomic_path(path) as part, open(part, "w", newline="") as f:
+                writer = csv.DictWriter(f, columns, lineterminator="\n")
+                writer.writeheader(), writer.writerows(rows)
+    return rows
+
+# %% ../nbs/05_train_ldm.ipynb #c056
+def train_mst(run: Run) -> tuple[LDM, History]:
+    "The model of preset `mst` as it ships, trained in the run's folder; resumes what was interrupted."
+    train_set, valid_set = twin_images(run, "train"), twin_images(run, "val", (("plain",), ("timgm",)))
+    return train_on_twins(run, LDM_PRESETS["mst"], LDM_TRAINING_PRESETS["mst"], "shipped-ldm", train_set, valid_set)

@@ -91,11 +91,12 @@ def heard_before(sound: bytes) -> np.ndarray:
     return note_probabilities(np.frombuffer(sound, np.float32))
 
 def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) -> dict[str, float]:
-    "F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by frame."
+    "F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by frame; `chroma_f1`: octaves aside."
     a, b = heard_before(np.asarray(original, np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
     a, b = a[:min(len(a), len(b))], b[:min(len(a), len(b))]
-    both, either = (a & b).sum(), (a | b).sum()
-    return {"note_f1": float(2 * both / max(both + either, 1)), "note_jaccard": float(1 - both / max(either, 1))}
+    chroma = lambda x: np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)  # [T, 12]
+    f1 = lambda x, y: float(2 * (x & y).sum() / max(x.sum() + y.sum(), 1))
+    return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)), "chroma_f1": f1(chroma(a), chroma(b))}
 
 # %% ../nbs/03_vocoder.ipynb #c017
 def mfcc_distance(original: np.ndarray, other: np.ndarray, sample_rate: int = 22050) -> float:

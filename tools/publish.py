@@ -83,12 +83,13 @@ def publish(notebook, executed):
 
 def results(profile):
     """The benchmark of a run as a Markdown table, with a line that says where it comes from."""
-    rows = list(csv.reader((ROOT / "runs" / profile / "tables" / "benchmark.csv").read_text().splitlines()))
+    rows = list(csv.reader((ROOT / "runs" / profile / "tables" / "sound_benchmark.csv").read_text().splitlines()))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
+    lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
     start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells if c.cell_type == "code"
                  for o in c.outputs for line in o.get("text", "").splitlines() if line.startswith("06_evaluate:"))
-    return "\n".join([f"Written by `make notebooks` from notebook 06 ({start.partition(': ')[2]}; rendered test pieces):", "", *lines])
+    title = f"Written by `make notebooks` from notebook 06 ({start.partition(': ')[2]}; test pieces, shipped weights):"
+    return "\n".join([title, "", *lines])
 
 
 def publish_results(profile):

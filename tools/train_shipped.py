@@ -1,6 +1,6 @@
 """Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU where there is one.
 
-Names: features (the report's feature network), judge, autoencoder, vocoder; all of them without a name. A training that
+Names: features (the report's feature network), judge, autoencoder, vocoder, ldm; all of them without a name. A training that
 was stopped goes on after its last epoch. The corpus is that of profile full, rendered where it is missing.
 """
 import sys
@@ -12,7 +12,9 @@ import torch
 from mst.autoencoder import (
     AUTOENCODER_FILE, FEATURE_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_feature_network, train_on_sound,
     training_clips)
+from mst.ldm import LDM_FILE, save_ldm
 from mst.run import Run, project_root
+from mst.train_ldm import LDM_TRAINING_PRESETS, train_mst
 from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
 
 
@@ -40,11 +42,16 @@ def main(names):
             config, training = SHIPPED_VOCODER
             vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips, load_autoencoder())
             save_vocoder(root / VOCODER_FILE, vocoder, card(run, history, training, time.monotonic() - start))
+        elif name == "ldm":
+            ldm, history = train_mst(run)
+            curves = {k: [round(v, 4) for v in history[f"{k}_loss"]] for k in ("train", "valid")}
+            save_ldm(root / LDM_FILE, ldm, load_autoencoder(),
+                     card(run, history, LDM_TRAINING_PRESETS["mst"], time.monotonic() - start) | {"curves": curves})
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    known = ("features", "judge", "autoencoder", "vocoder")
+    known = ("features", "judge", "autoencoder", "vocoder", "ldm")
     if unknown := set(sys.argv[1:]) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     main(sys.argv[1:] or known)
