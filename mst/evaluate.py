@@ -278,8 +278,8 @@ def sound_cases(contents: dict[Path, str],              # {path: instrument}
         names = [name for name in players if name != source]
         targets = [p for name in names for p in players[name] if p.stem == path.stem] if twins else []
         others = {name: [p for p in players[name] if p.stem != path.stem] for name in names}
-        if twins and len(targets) < len(names) or not all(others.values()):
-            raise ValueError(f"{path}: a target and another piece of {', '.join(names)} are needed")
+        if not names or twins and len(targets) < len(names) or not all(others.values()):
+            raise ValueError(f"{path}: a target and another piece of {', '.join(names) or 'other instruments'} are needed")
         content, *wanted = clips(path, *targets)
         for k, name in enumerate(names):
             style, = clips(others[name][rng.randint(len(others[name]))])
