@@ -476,6 +476,7 @@ def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
 AUTOENCODER_VARIANTS = {
     "three convolutions, 32 channels": AutoencoderConfig(n_mels=256, affine=False, tanh=False),
     "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False, tanh=False),
+    "64 channels, tanh": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False),
     "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False, tanh=False)}
 
 def autoencoder_variants(run: Run) -> dict[str, tuple[Autoencoder, History]]:

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['LDM_TRAINING_PRESETS', 'PERFORMANCES', 'LDMTraining', 'ldm_training', 'pair_datasets', 'LDMLoss', 'get_ldm',
            'train_ldm', 'validation_losses', 'sensitivity', 'attention_throughput', 'change_speed', 'TwinImages',
-           'twin_images', 'add_noise', 'clips_to_images', 'train_on_twins', 'ablation', 'one_step', 'quick_scores',
-           'ablate', 'train_mst']
+           'twin_images', 'add_noise', 'clips_to_images', 'train_on_twins', 'train_mst']
 
 # %% ../nbs/05_train_ldm.ipynb #c002
-import csv
 import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,14 +20,12 @@ from torch.utils.data import Dataset, default_collate
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import (
-    SHIPPED_AUTOENCODER, Autoencoder, AutoencoderTraining, FeatureConfig, MelImageToVGGish, compression_loss, get_autoencoder,
-    load_autoencoder, load_instrument_net, log_spectral_distance, make_feature_loss, random_headroom)
+    Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss, random_headroom)
 from .data import (
     INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
-from .ldm import LDM, LDM_PRESETS, LDMConfig, UNetConfig, relative_change
-from .run import Run, atomic_path, project_root
+from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change
+from .run import Run
 from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, weights_digest
-from .vocoder import JUDGE_FILE
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -314,80 +310,6 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     return ldm.cpu().eval(), history
 
 # %% ../nbs/05_train_ldm.ipynb #c051
-def ablation() -> dict[str, tuple[LDMConfig, LDMTraining]]:
-    "Preset `report` on our latents, and one named change after the other, up to preset `mst`."
-    config, training = LDMConfig(SHIPPED_AUTOENCODER[0]), LDM_TRAINING_PRESETS["report"]
-    features = lambda **options: {"compression": replace(training.compression, features=FeatureConfig("instruments", **options))}
-    training = replace(training, batch_size=32, learning_rate=5e-4, **features(domain="image", gradients=False))
-    steps = [("report", {}, {}),
-             ("style loss with gradients", {}, features()),
-             ("style of the target's instrument", {}, {"pairs": "own"}),
-             ("twins as targets", {}, {"pairs": "twins"}),
-             ("content beside the noise", {"content": True}, {}),
-             ("residual UNet, normalised", {"unet": UNetConfig(residual=True, width=256)}, {}),
-             ("loss on the latent alone", {"own_decoder": False}, {"reconstruction_weight": 0., "style_weight": 0.}),
-             ("zero terminal SNR, v", {"diffusion": LDM_PRESETS["mst"].diffusion}, {}),
-             ("style left out at times, guidance", {}, {"drop_style": .1}),
-             ("varied clips", {}, {"vary": True}),
-             ("two noise levels each, noisier", {}, {"noise_levels": 2, "noisier": 2.}),
-             ("size", {"unet": LDM_PRESETS["mst"].unet}, {}),
-             ("averaged weights, clipped gradients", {}, {"ema_decay": .99, "max_grad_norm": 1.})]
-    found = {}
-    for name, of_config, of_training in steps:
-        config, training = replace(config, **of_config), replace(training, **of_training)
-        found[name] = config, training
-    return found
-
-# %% ../nbs/05_train_ldm.ipynb #c052
-@torch.no_grad()
-def one_step(ldm: LDM, content: Tensor, style: Tensor, guidance_scale: float = 1., seed: int = 0) -> Tensor:
-    "Images [B, 1, n_mels, T]: the content, noised as far as it goes, and what a single estimate makes of it."
-    z = ldm.encode(content)
-    t = torch.full((len(z),), ldm.config.diffusion.num_timesteps - 1, device=z.device)
-    z_t = ldm.forward_diffusion(z, t, torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(z))
-    styles = ldm.encode_style(style)
-    output = ldm.estimate(z_t, t, styles, z)
-    if guidance_scale != 1:
-        without = ldm.estimate(z_t, t, ldm.no_style(styles), z)
-        output = without + guidance_scale * (output - without)
-    return ldm.decode(ldm.forward_diffusion.implied(z_t, t, output)[0]).clamp(0, 1)
-
-@torch.no_grad()
-def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float = 1., size: int = 96) -> dict[str, float]:
-    """Measures on seeded cases from `twins`, on images: `lsd` to the target over 80 dB; `heard`, the share in which the judge hears the
-    target's instrument; `moves`, the LSD between results with this style and with that of another case."""
-    rng, max_db = random.Random(1), AUDIO_PRESETS["mst"].max_db
-    *clips, names = twins.draw([rng.randrange(len(twins)) for _ in range(size)], rng, same=0.)
-    content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
-    sample = lambda style: torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
-    result, other = sample(style), sample(style.roll(1, 0))
-    floor = lambda image: (1 + (image - 1) * max_db / 80).clamp(min=0)
-    judge = load_instrument_net(project_root() / JUDGE_FILE)
-    heard = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1)
-    return {"lsd": log_spectral_distance(floor(result), floor(target)).mean().item(),
-            "heard": float(sum(judge.classes[k] == b for k, (_, b) in zip(heard.tolist(), names)) / size),
-            "moves": log_spectral_distance(floor(result), floor(other)).mean().item()}
-
-# %% ../nbs/05_train_ldm.ipynb #c053
-def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinImages, valid_set: TwinImages,
-           settings: dict[str, tuple[LDMConfig, LDMTraining]] | None = None) -> list[dict]:
-    "Train each of `settings`, the first and the last with several seeds, and write scores to the CSV file `path`; resumes."
-    settings, rows = settings or ablation(), []
-    for k, (name, (config, training)) in enumerate(settings.items()):
-        for seed in range(seeds if k in (0, len(settings) - 1) else 1):
-            ldm, history = train_on_twins(replace(run, seed=run.seed + seed), config, replace(training, epochs=epochs),
-                                          f"ablation-{k}-{seed}", train_set, valid_set)
-            scores = quick_scores(ldm, valid_set)
-            if training.drop_style: scores |= {f"{m}_guided": v for m, v in quick_scores(ldm, valid_set, 1.5).items()}
-            rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs, "minutes": round(sum(history["seconds"]) / 60, 1),
-                         **{m: round(v, 3) for m, v in scores.items()}})
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            with atomic_path(path) as part, open(part, "w", newline="") as f:
-                writer = csv.DictWriter(f, columns, lineterminator="\n")
-                writer.writeheader(), writer.writerows(rows)
-    return rows
-
-# %% ../nbs/05_train_ldm.ipynb #c056
 def train_mst(run: Run) -> tuple[LDM, History]:
     "The model of preset `mst` as it ships, trained in the run's folder; resumes what was interrupted."
     train_set, valid_set = twin_images(run, "train"), twin_images(run, "val", (("plain",), ("timgm",)))
