@@ -8,9 +8,11 @@
 #   make setup      only the set-up: Debian packages where it may, then .venv
 #   make clean      delete runs and made data
 #
-# PROFILE=smoke is a test, quick (the default) takes minutes on two cores, full wants a GPU.
+# PROFILE=smoke is a test, quick (the default) takes minutes on two cores, full wants a GPU. With full, PRESET says which model is
+# trained at full length: mst (the default) or report.
 
 PROFILE ?= quick
+PRESET ?= mst
 PYTHON ?= python3
 NAMES ?=
 export PYTHON
@@ -27,7 +29,7 @@ setup: .venv/.ready
 	@sh tools/setup.sh
 
 report: setup
-	@python tools/run_notebooks.py $(PROFILE)
+	@python tools/run_notebooks.py $(PROFILE) $(PRESET)
 	@python report/collect.py $(PROFILE)
 	@sh tools/latex.sh
 

@@ -156,11 +156,11 @@ def generate_many(ldm: LDM, styles: Tensor, num_inference_steps: int, seed: int 
 @torch.no_grad()
 def invert(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
            style: Tensor,              # images [B or 1, 1, n_mels, T'] of the content's own style
-           num_inference_steps: int = 20) -> Tensor:  # as the latent [B, C, H, W]
+           num_inference_steps: int = 20) -> Tensor:  # at least 2; shaped as the latent [B, C, H, W]
     "The noise from which DDIM plays the content in its own style: the sampler's steps, backwards."
-    z, diffusion = ldm.encode(content), ldm.forward_diffusion
-    denoiser = style_denoiser(ldm, style, z)
-    for t in ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps)[::-1]:
+    z, alpha_bar = ldm.encode(content), ldm.forward_diffusion.alphas_cumprod
+    denoiser, levels = style_denoiser(ldm, style, z), ddim_timesteps(len(alpha_bar), num_inference_steps)[::-1]
+    for t, noisier in zip([levels[0], *levels], levels):  # what is at step t, as noisy as at the next
         z_0, noise = denoiser(z, torch.full((len(z),), t, device=z.device))
-        z = diffusion.alphas_cumprod[t].sqrt() * z_0 + (1 - diffusion.alphas_cumprod[t]).sqrt() * noise
+        z = alpha_bar[noisier].sqrt() * z_0 + (1 - alpha_bar[noisier]).sqrt() * noise
     return z

@@ -334,11 +334,12 @@ def style_changes(named: list[str], cases: Cases) -> float:
     pairs = [a != b for names in by_content.values() for a, b in combinations(names, 2)]
     return float(np.mean(pairs)) if pairs else math.nan
 
+@torch.no_grad()
 def timbres(sounds: list[np.ndarray], ear: InstrumentEar) -> dict[str, np.ndarray]:
     "Timbre of sounds [N] of one length as vectors: time-mean `MFCC` 1 to 12 and the judge's last `embedding`."
     mfcc = [librosa.feature.mfcc(y=unit_level(x).astype(np.float32), sr=22050, n_mfcc=13)[1:].mean(1) for x in sounds]
-    with torch.no_grad(): frames = ear.to_vggish(ear.log_mel(torch.from_numpy(np.stack(sounds)).to(ear.device)))
-    return {"MFCC": np.stack(mfcc), "embedding": ear.net.features(frames).mean((2, 3)).detach().cpu().numpy()}
+    frames = ear.to_vggish(ear.log_mel(torch.from_numpy(np.stack(sounds)).to(ear.device)))
+    return {"MFCC": np.stack(mfcc), "embedding": ear.net.features(frames).mean((2, 3)).cpu().numpy()}
 
 def nearest_names(vectors: np.ndarray,                  # [N, D]
                   references: dict[str, np.ndarray]) -> list[str]:  # name to vectors [n, D]

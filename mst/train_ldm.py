@@ -23,9 +23,9 @@ from .autoencoder import (
     Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss, random_headroom)
 from .data import (
     INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
-from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change
+from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change, save_ldm
 from .run import Run
-from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, weights_digest
+from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, training_card, weights_digest
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -306,11 +306,15 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     callbacks = [CosineDecay(200), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     history = train_in(run.folder / folder, training.epochs, ldm, lambda ldm, *of: loss_fn[ldm.training](ldm, *of), optimizer, train_set,
                        valid_set, callbacks=callbacks, batch_size=training.batch_size, config=settings, seed=run.seed,
-                       device=run.torch_device, bf16=has_bf16(run.torch_device), max_grad_norm=training.max_grad_norm)
+                       device=run.torch_device, bf16=has_bf16(run.torch_device), max_grad_norm=training.max_grad_norm, keep="last")
     return ldm.cpu().eval(), history
 
 # %% ../nbs/05_train_ldm.ipynb #c051
-def train_mst(run: Run) -> tuple[LDM, History]:
-    "The model of preset `mst` as it ships, trained in the run's folder; resumes what was interrupted."
-    train_set, valid_set = twin_images(run, "train"), twin_images(run, "val", (("plain",), ("timgm",)))
-    return train_on_twins(run, LDM_PRESETS["mst"], LDM_TRAINING_PRESETS["mst"], "shipped-ldm", train_set, valid_set)
+def train_mst(run: Run, path: str | Path) -> LDM:
+    "The model of preset `mst` as it ships, trained in the run's folder and saved at `path`; resumes what was interrupted."
+    train_set, valid_set = twin_images(run, "train"), twin_images(run, "val", (("plain",), ("fluid",)))
+    training, autoencoder = LDM_TRAINING_PRESETS["mst"], load_autoencoder()
+    ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, "shipped-ldm", train_set, valid_set, autoencoder)
+    curves = {k: [round(v, 4) for v in history[f"{k}_loss"]] for k in ("train", "valid")}
+    save_ldm(path, ldm, autoencoder, training_card(run, history, training) | {"curves": curves})
+    return ldm

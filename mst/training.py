@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['save_tensors', 'load_tensors', 'weights_digest', 'optimizer_tensors', 'load_optimizer_tensors', 'Callback', 'Trainer',
            'has_bf16', 'to_device', 'first_tensor', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay',
-           'EMA', 'differences', 'Checkpoint', 'resume', 'train_in']
+           'EMA', 'differences', 'weights_of', 'Checkpoint', 'resume', 'train_in', 'training_card']
 
 # %% ../nbs/01_training.ipynb #c002
 import csv
@@ -16,6 +16,8 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -28,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from .run import atomic_path
+from .run import Run, atomic_path
 
 # %% ../nbs/01_training.ipynb #c007
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], info: dict):
@@ -135,7 +137,8 @@ def first_tensor(batch) -> Tensor:
 def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     "One pass over `data`; mean of every loss over the examples."
     self.model.train(train)
-    generator = torch.Generator(self.device).manual_seed(self.seed * 100_003 + self.epoch + (0 if train else 1_000_003))
+    own = self.epoch if train else 1_000_003  # validation draws the same every time
+    generator = torch.Generator(self.device).manual_seed(self.seed * 100_003 + own)
     sums, seen = {}, 0
     bar = tqdm(self.loader(data, train), desc=f"epoch {self.epoch + 1}/{self.epochs} {'train' if train else 'valid'}", leave=False)
     for batch in bar:
@@ -273,6 +276,11 @@ def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
     return lines
 
 # %% ../nbs/01_training.ipynb #c048
+def weights_of(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
+    "The model's weights in a checkpoint's tensors: averaged ones, if there are any."
+    part = "ema/" if any(k.startswith("ema/") for k in checkpoint) else "model/"
+    return {k.removeprefix(part): v for k, v in checkpoint.items() if k.startswith(part)}
+
 class Checkpoint(Callback):
     "Saves `last` and `best` in `folder` after every epoch and resumes from `last`. Put it after all other callbacks."
     def __init__(self, folder: str | Path): self.folder, self.best = Path(folder), float("inf")
@@ -292,9 +300,7 @@ class Checkpoint(Callback):
         tensors = self.tensors(trainer)
         info = {"config": trainer.config, "epoch": trainer.epoch, "seed": trainer.seed, "metrics": trainer.metrics}
         if improved:
-            part = "ema/" if any(k.startswith("ema/") for k in tensors) else "model/"
-            weights = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-            save_tensors(self.folder / "best.safetensors", weights, info)
+            save_tensors(self.folder / "best.safetensors", weights_of(tensors), info)
         info["learning_rates"] = [g["lr"] for g in trainer.optimizer.param_groups]
         info["callbacks"] = [c.state() for c in trainer.callbacks]
         save_tensors(self.folder / "last.safetensors", tensors, info)
@@ -320,14 +326,23 @@ def resume(trainer: Trainer, folder: str | Path):
 
 # %% ../nbs/01_training.ipynb #c051
 def train_in(folder: str | Path, epochs: int, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer, *data: Dataset,
-             callbacks: Iterable[Callback] = (), **options) -> History:
-    """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights; returns its history.
+             callbacks: Iterable[Callback] = (), keep: str = "best", **options) -> History:
+    """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights or the last; returns its history.
 
-    `data` and `options` are those of `Trainer`. A second process that trains in the same folder waits for the first.
+    `keep`: "best", by validation loss, or "last". `data` and `options` are those of `Trainer`. A second process that trains in the
+    same folder waits for the first.
     """
     folder = Path(folder)
     history = History(folder / "history.csv")
     with FileLock(f"{folder}.lock"):
         Trainer(model, loss_fn, optimizer, *data, callbacks=[history, *callbacks, Checkpoint(folder)], **options).fit(epochs)
-        model.load_state_dict(load_tensors(folder / "best.safetensors")[0])
+        tensors, _ = load_tensors(folder / f"{keep}.safetensors")
+        model.load_state_dict(weights_of(tensors) if keep == "last" else tensors)
     return history
+
+# %% ../nbs/01_training.ipynb #c053
+def training_card(run: Run, history: History, training) -> dict:
+    "Hyperparameters (a dataclass), seed, device, torch, date, minutes and last scores of a training, for a file's header."
+    device = "cpu" if run.torch_device.type == "cpu" else torch.cuda.get_device_name()
+    return {"training": asdict(training), "seed": run.seed, "device": device, "torch": torch.__version__, "date": str(date.today()),
+            "minutes": round(sum(history["seconds"]) / 60), "scores": history.rows[-1]}

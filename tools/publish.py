@@ -88,7 +88,8 @@ def results(profile):
     lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
     start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells if c.cell_type == "code"
                  for o in c.outputs for line in o.get("text", "").splitlines() if line.startswith("06_evaluate:"))
-    title = f"Written by `make notebooks` from notebook 06 ({start.partition(': ')[2]}; test pieces, shipped weights):"
+    start = start.partition(": ")[2]
+    title = f"Written by `make notebooks` from notebook 06 ({start}; test pieces; `report` as trained in that run, `mst` as shipped):"
     return "\n".join([title, "", *lines])
 
 

@@ -1,4 +1,6 @@
-"""Run nbs/NN_*.ipynb in order through papermill into runs/PROFILE/. What is up to date is not run again.
+"""Run nbs/NN_*.ipynb in order through papermill into runs/PROFILE/: `python tools/run_notebooks.py [PROFILE [PRESET]]`.
+
+What is up to date is not run again.
 
 A notebook is up to date if its code, the modules it may import, the committed data and the notebooks before it are
 what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not
@@ -56,7 +58,7 @@ def check_parameters(notebook):
         sys.exit(f"{notebook}: {n} cells are tagged `parameters`, there must be exactly one")
 
 
-def run(notebook, output, profile, mark):
+def run(notebook, output, profile, preset, mark):
     """Run one notebook; `mark` is its fingerprint."""
     import nbformat
     import papermill
@@ -68,7 +70,7 @@ def run(notebook, output, profile, mark):
     print(f"{notebook.stem}: running", flush=True)
     start = time.monotonic()
     try:
-        nb = papermill.execute_notebook(str(notebook), str(part), parameters={"profile": profile}, cwd=".",
+        nb = papermill.execute_notebook(str(notebook), str(part), parameters={"profile": profile, "preset": preset}, cwd=".",
                                         progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=ERROR"])
     except papermill.PapermillExecutionError as e:
         error = re.sub(r"\x1b\[[0-9;]*m", "", f"{e.ename}: {e.evalue}")
@@ -82,7 +84,7 @@ def run(notebook, output, profile, mark):
     print(f"{notebook.stem}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def main(profile):
+def main(profile="quick", preset="mst"):
     if profile not in PROFILES:
         sys.exit(f"profile {profile!r} is not known: use one of {', '.join(PROFILES)}")
     os.chdir(Path(__file__).resolve().parent.parent)
@@ -94,15 +96,15 @@ def main(profile):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"another run of profile {profile} is at work in {folder}")
-        mark, fresh = "", 0
+        mark, fresh = preset, 0
         for notebook in notebooks():
             mark, output = fingerprint(notebook, mark), folder / notebook.name
             if saved_fingerprint(output) == mark:
                 fresh += 1
             else:
-                run(notebook, output, profile, mark)
+                run(notebook, output, profile, preset, mark)
     print(f"{folder}: {fresh} notebooks were up to date")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:] or ["quick"])
+    main(*sys.argv[1:])

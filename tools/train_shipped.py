@@ -5,24 +5,15 @@ was stopped goes on after its last epoch. The corpus is that of profile full, re
 """
 import sys
 import time
-from dataclasses import asdict
-from datetime import date
 
-import torch
 from mst.autoencoder import (
     AUTOENCODER_FILE, FEATURE_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_feature_network, train_on_sound,
     training_clips)
-from mst.ldm import LDM_FILE, save_ldm
+from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
-from mst.train_ldm import LDM_TRAINING_PRESETS, train_mst
+from mst.train_ldm import train_mst
+from mst.training import training_card
 from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
-
-
-def card(run, history, training, seconds):
-    """What the weights' file says of its training."""
-    device = "cpu" if run.torch_device.type == "cpu" else torch.cuda.get_device_name()
-    return {"training": asdict(training), "seed": run.seed, "device": device, "torch": torch.__version__, "date": str(date.today()),
-            "minutes": round(sum(history["seconds"]) / 60), "scores": history.rows[-1] | {"wall_seconds": round(seconds)}}
 
 
 def main(names):
@@ -37,16 +28,13 @@ def main(names):
         elif name == "autoencoder":
             config, training = SHIPPED_AUTOENCODER
             model, history = train_on_sound(run, config, training, "shipped-autoencoder", clips)
-            save_autoencoder(root / AUTOENCODER_FILE, model, card(run, history, training, time.monotonic() - start))
+            save_autoencoder(root / AUTOENCODER_FILE, model, training_card(run, history, training))
         elif name == "vocoder":
             config, training = SHIPPED_VOCODER
             vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips, load_autoencoder())
-            save_vocoder(root / VOCODER_FILE, vocoder, card(run, history, training, time.monotonic() - start))
+            save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
-            ldm, history = train_mst(run)
-            curves = {k: [round(v, 4) for v in history[f"{k}_loss"]] for k in ("train", "valid")}
-            save_ldm(root / LDM_FILE, ldm, load_autoencoder(),
-                     card(run, history, LDM_TRAINING_PRESETS["mst"], time.monotonic() - start) | {"curves": curves})
+            train_mst(run, root / LDM_FILE)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
