@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES', 'CODECS', 'PROGRAMS', 'INSTRUMENTS', 'LOWEST',
            'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'SOUNDFONTS', 'FOLDERS', 'TAKES', 'TRAIN_TAKES',
-           'HELD_OUT_TAKE', 'OTHERS', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN', 'AUDIO_SUFFIXES',
-           'AUDIO_PRESETS', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images', 'safe_name',
-           'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
+           'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN',
+           'AUDIO_SUFFIXES', 'AUDIO_PRESETS', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images',
+           'safe_name', 'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
            'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score',
            'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
-           'score_notes', 'find_synthesizer', 'find_soundfont', 'render_notes', 'Take', 'express', 'recipe',
-           'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources', 'tune_of', 'similarity',
-           'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores', 'corpus_pieces',
-           'render_takes', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg', 'find_recordings',
+           'score_notes', 'find_synthesizer', 'find_soundfont', 'synthesizer_command', 'render_notes', 'Take',
+           'express', 'deepen', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources',
+           'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores',
+           'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg', 'find_recordings',
            'parse_chunk_name', 'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of', 'build_recording',
            'cut_longest', 'run_jobs', 'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure',
            'read_image', 'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders',
@@ -710,31 +710,50 @@ def score_notes(
 # %% ../nbs/00_data.ipynb #c098
 SOUNDFONTS = {  # file, without suffix: Debian's package
     "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
-    "TimGM6mb": "timgm6mb-soundfont"}
+    "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats"}
 FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share") for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
+FOLDERS += ["/etc/timidity"]
 
-def find_synthesizer() -> str:
-    """Path of the program fluidsynth. FileNotFoundError says how to get it."""
-    if not (program := shutil.which("fluidsynth")):
-        raise FileNotFoundError("the synthesizer fluidsynth is not on the path; install it (Debian: sudo apt-get install fluidsynth)")
+def find_synthesizer(name: str = "fluidsynth") -> str:
+    """Path of the program that plays soundfonts, or `timidity` for patches. FileNotFoundError says how to get it."""
+    if not (program := shutil.which(name)):
+        raise FileNotFoundError(f"the synthesizer {name} is not on the path; install it (Debian: sudo apt-get install {name})")
     return program
 
 # %% ../nbs/00_data.ipynb #c099
 def find_soundfont(soundfont=None) -> Path:
-    """The file of a soundfont: a name in SOUNDFONTS or a path; None: the environment's MST_SOUNDFONT, else FluidR3_GM."""
+    """The file of a soundfont, or of a list of patches (.cfg): a name in SOUNDFONTS or a path; None: MST_SOUNDFONT, else FluidR3_GM."""
     asked = str(soundfont or os.environ.get("MST_SOUNDFONT") or "FluidR3_GM")
     if asked not in SOUNDFONTS:
         if not Path(asked).is_file():
             raise FileNotFoundError(f"{asked}: there is no such soundfont; give a file, or install and name one of "
                                     f"{', '.join(SOUNDFONTS)} (Debian: sudo apt-get install {' '.join(SOUNDFONTS.values())})")
         return Path(asked)
-    files = [Path(folder, asked + suffix) for folder in FOLDERS for suffix in (".sf2", ".sf3")]
+    files = [Path(folder, asked + suffix) for folder in FOLDERS for suffix in (".sf2", ".sf3", ".cfg")]
     if found := next(filter(Path.is_file, files), None):
         return found
     raise FileNotFoundError(f"the soundfont {asked} is in none of the usual places; install it (Debian: sudo apt-get install "
                             f"{SOUNDFONTS[asked]}), or set MST_SOUNDFONT to yours to do without FluidR3_GM")
 
 # %% ../nbs/00_data.ipynb #c102
+def synthesizer_command(
+    soundfont: Path,  # a soundfont, or a list of patches (.cfg)
+    midi: str,        # the file to play
+    room,             # (size, level) of the reverberation, both in 0 to 1, or None
+    gain: float,      # of the synthesizer
+) -> tuple:
+    """What to run: it writes two channels of samples to its output, in the type that is returned beside it."""
+    size, level = room or (0, 0)
+    if soundfont.suffix == ".cfg":  # TiMidity knows no size of a room
+        return [find_synthesizer("timidity"), "-c", str(soundfont), "-A", str(round(100 * gain)), "-EFchorus=d",
+                f"-EFreverb=G,{max(1, round(127 * level))}" if room else "-EFreverb=d",
+                "-s", str(RENDER_RATE), "-Or1slS", "-o", "-", "--quiet=2", midi], "<i2"
+    return [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(gain), "-R", "1" if room else "0", "-C", "0",
+            "-o", f"synth.reverb.room-size={size:.3f}", "-o", f"synth.reverb.level={level:.3f}",
+            "-r", str(RENDER_RATE), "-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1",
+            "-O", "float", "-T", "raw", "-F", "/dev/stdout", str(soundfont), midi], "<f4"
+
+# %% ../nbs/00_data.ipynb #c103
 def render_notes(
     notes: list,     # of pretty_midi
     program: int,    # number of the instrument in General MIDI, from 0
@@ -748,26 +767,24 @@ def render_notes(
     player.notes = notes
     player.control_changes = [pretty_midi.ControlChange(91, 127 if room else 0, 0),  # share sent to the reverberation
                               pretty_midi.ControlChange(64, 0, seconds)]  # something at the end, or the player stops early
-    size, level = room or (0, 0)
     midi = pretty_midi.PrettyMIDI(resolution=960)
     midi.instruments = [player]
     with tempfile.NamedTemporaryFile(suffix=".mid") as f:
         midi.write(f.name)
-        command = [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(gain), "-R", "1" if room else "0", "-C", "0",
-                   "-o", f"synth.reverb.room-size={size:.3f}", "-o", f"synth.reverb.level={level:.3f}",
-                   "-r", str(RENDER_RATE), "-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1",
-                   "-O", "float", "-T", "raw", "-F", "/dev/stdout", str(find_soundfont(soundfont)), f.name]
+        command, kind = synthesizer_command(find_soundfont(soundfont), f.name, room, gain)
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=600)
-    if done.returncode or not done.stdout or len(done.stdout) % 8:
+    frame = 2 * np.dtype(kind).itemsize
+    if done.returncode or not done.stdout or len(done.stdout) % frame:
         reason = done.stderr.decode(errors="replace").strip() or "no sound came out"
-        raise RuntimeError(f"fluidsynth failed with program {program}: {reason.splitlines()[0]}")
-    audio = np.frombuffer(done.stdout, np.float32).reshape(-1, 2).mean(axis=1)  # [N, 2] -> [N]
+        raise RuntimeError(f"{Path(command[0]).name} failed with program {program}: {reason.splitlines()[0]}")
+    samples = np.frombuffer(done.stdout, kind)
+    audio = samples.reshape(-1, 2).mean(axis=1, dtype=np.float32) / (1 if samples.dtype.kind == "f" else 32_768)  # [N, 2] -> [N]
     audio = audio[:round(seconds * RENDER_RATE)]
     if (peak := np.abs(audio).max()) >= 1:
         raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower the gain")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
-# %% ../nbs/00_data.ipynb #c106
+# %% ../nbs/00_data.ipynb #c107
 @dataclass(frozen=True)
 class Take:
     """How a piece is played and recorded, the same by all instruments."""
@@ -776,13 +793,15 @@ class Take:
     rooms: bool = False            # every piece in a room of its own
     gain: float = GAIN             # of the synthesizer; fonts differ in level
     performance: str = ""          # the take whose timing, loudness and rooms these are; empty: its own
+    deep: bool = False             # what lies below some key, drawn for each piece, sounds an octave or two lower
 
 TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
          "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8),
-         "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore")}
+         "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore"), "freepats": Take("freepats", True, True, 1.2, "fluid"),
+         "deep": Take("FluidR3_GM", True, True, 0.7, deep=True), "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True)}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
-# %% ../nbs/00_data.ipynb #c107
+# %% ../nbs/00_data.ipynb #c108
 def express(
     notes: list,     # of pretty_midi, ordered by start
     seconds: float,  # what is later is left out
@@ -804,25 +823,45 @@ def express(
             played.append(last[note.pitch])
     return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c110
+# %% ../nbs/00_data.ipynb #c109
+def deepen(
+    notes: list,  # of pretty_midi, ordered by start and key
+    draw,         # random.Random
+) -> list:
+    """The notes with all that lie below some key moved down, by one octave as a rule, by two at times: new notes, in order."""
+    below = HIGHEST + 1 if draw.random() < 0.4 else draw.randint(LOWEST + 4, HIGHEST - 4)
+    down = draw.choice((12, 12, 24))
+    moved = [pretty_midi.Note(n.velocity, n.pitch - down * (n.pitch < below), n.start, n.end) for n in notes]
+    return sorted(moved, key=lambda note: (note.start, note.pitch))
+
+# %% ../nbs/00_data.ipynb #c112
 OTHERS = {  # General MIDI program, octaves up
     "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0), "vibraphone": (11, 0),
     "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2), "trumpet": (56, 0), "french_horn": (60, -1),
     "clarinet": (71, 0), "flute": (73, 0), "bassoon": (70, -2)}
-UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}  # no model is trained on these
+MORE = {  # freepats has all of these
+    "bright_piano": (1, 0), "electric_grand": (2, 0), "electric_piano": (4, 0), "fm_piano": (5, 0), "clavinet": (7, 0),
+    "glockenspiel": (9, 0), "xylophone": (13, 0), "tubular_bells": (14, 0), "dulcimer": (15, 0), "hammond_organ": (16, 0),
+    "jazz_guitar": (26, 0), "muted_guitar": (28, 0), "overdriven_guitar": (29, 0), "pizzicato": (45, 0), "strings": (48, 0),
+    "trombone": (57, -1), "muted_trumpet": (59, 0), "soprano_sax": (64, 0), "alto_sax": (65, 0), "tenor_sax": (66, 0),
+    "piccolo": (72, 0), "recorder": (74, 0), "pan_flute": (75, 0), "ocarina": (79, 0), "sitar": (104, 0), "steel_drums": (114, 0)}
+RARE = {
+    "music_box": (10, 0), "harmonica": (22, 0), "viola": (41, 0), "choir": (52, 0), "bagpipe": (109, 0), "square_lead": (80, 0),
+    "koto": (107, 0), "kalimba": (108, 0), "fiddle": (110, 0), "whistle": (78, 0)}
+UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}  # no model is trained on these, nor on their relatives shamisen, shanai, English horn
 LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}  # where real ones mostly play
-ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | LOW | UNHEARD
+ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | MORE | RARE | LOW | UNHEARD
 
-# %% ../nbs/00_data.ipynb #c113
+# %% ../nbs/00_data.ipynb #c115
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes"
-    how = {k: v for k, v in asdict(TAKES[take]).items() if k != "performance" or v}
+    how = {k: v for k, v in asdict(TAKES[take]).items() if k not in ("performance", "deep") or v}
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
     return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
-# %% ../nbs/00_data.ipynb #c114
+# %% ../nbs/00_data.ipynb #c116
 def recipe_of(path) -> str:
     """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
     try:
@@ -840,7 +879,7 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
         f.write(audio)
     return buffer.getvalue()
 
-# %% ../nbs/00_data.ipynb #c115
+# %% ../nbs/00_data.ipynb #c117
 def render_piece(
     score: Score,
     output_path,  # gets {instrument}/{piece}.flac
@@ -861,6 +900,7 @@ def render_piece(
         if notes is None:
             notes = score_notes(score)
             notes = express(notes, score.seconds - TAIL, draw) if how.expressive else notes
+            notes = deepen(notes, draw) if how.deep else notes
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end) for n in notes]
         audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
         with atomic_path(path) as part:
@@ -868,7 +908,7 @@ def render_piece(
         written.append(path)
     return written
 
-# %% ../nbs/00_data.ipynb #c117
+# %% ../nbs/00_data.ipynb #c119
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
@@ -903,7 +943,7 @@ def render_corpus(
         raise RuntimeError(f"{len(failed)} of {len(scores)} pieces could not be rendered: {reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s, names in zip(scores, played_by) for i in names]
 
-# %% ../nbs/00_data.ipynb #c123
+# %% ../nbs/00_data.ipynb #c125
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
@@ -924,7 +964,7 @@ def corpus_sources(seed: int = 0) -> dict:
             "two_voice": mix(chorales[0::3], quartets[0::2]),
             "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
 
-# %% ../nbs/00_data.ipynb #c126
+# %% ../nbs/00_data.ipynb #c128
 def tune_of(voice: list) -> set:
     """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
     highest = {}
@@ -938,7 +978,7 @@ def similarity(a: set, b: set) -> float:
     """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
     return len(a & b) / max(1, min(len(a), len(b)))
 
-# %% ../nbs/00_data.ipynb #c131
+# %% ../nbs/00_data.ipynb #c133
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
     """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
     end = 0.0
@@ -948,7 +988,7 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
         end = max(end, note.end)
     return end
 
-# %% ../nbs/00_data.ipynb #c132
+# %% ../nbs/00_data.ipynb #c134
 def propose_score(
     source: str,
     kind: str,
@@ -970,14 +1010,14 @@ def propose_score(
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
     return (score, tune_of(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
 
-# %% ../nbs/00_data.ipynb #c134
+# %% ../nbs/00_data.ipynb #c136
 def piece_name(source: str) -> str:
     """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00_data.ipynb #c137
+# %% ../nbs/00_data.ipynb #c139
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
@@ -1001,7 +1041,7 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
         tunes.append(tune)
     return chosen
 
-# %% ../nbs/00_data.ipynb #c138
+# %% ../nbs/00_data.ipynb #c140
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
     """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
     scores = choose_scores(seed, plan)
@@ -1011,23 +1051,24 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
         writer.writerows(map(asdict, scores))
     return scores
 
-# %% ../nbs/00_data.ipynb #c142
+# %% ../nbs/00_data.ipynb #c144
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
 
-# %% ../nbs/00_data.ipynb #c144
+# %% ../nbs/00_data.ipynb #c146
 def render_takes(
     run: Run,
     takes=TRAIN_TAKES,  # names of TAKES
     splits=("train",),
-    others: int = 2,    # instruments of OTHERS that play each piece, in turn
+    others: int = 2,    # instruments of `pool` that play each piece, in turn
     instruments=INSTRUMENTS,
     every: int = 1,     # of each split one piece in so many
+    pool=OTHERS,        # names of ALL_INSTRUMENTS
 ) -> dict:
     """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done before."""
-    names, found = list(OTHERS), {}
+    names, found = list(pool), {}
     pieces = [piece for split in splits for piece in [s.piece for s in corpus_pieces(run) if s.split == split][::every]]
     for take in takes:
         k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0  # other instruments in each of the training takes
@@ -1037,7 +1078,7 @@ def render_takes(
         found |= {path: path.parent.name for path in paths}
     return found
 
-# %% ../nbs/00_data.ipynb #c149
+# %% ../nbs/00_data.ipynb #c151
 @dataclass(frozen=True)
 class AudioConfig:
     """The numbers between a waveform and its mel image; the defaults are the report's."""
@@ -1060,13 +1101,13 @@ class AudioConfig:
         "Frames, and so pixels of width, of one chunk: 130."
         return -(-self.chunk_samples // self.hop_length)
 
-# %% ../nbs/00_data.ipynb #c151
+# %% ../nbs/00_data.ipynb #c153
 class AudioPreprocessor:
     """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
-# %% ../nbs/00_data.ipynb #c153
+# %% ../nbs/00_data.ipynb #c155
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -1081,7 +1122,7 @@ def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
     return np.frombuffer(done.stdout, dtype="<f4").astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c154
+# %% ../nbs/00_data.ipynb #c156
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
@@ -1104,13 +1145,13 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     return audio.astype(np.float32, copy=False), sr
 
-# %% ../nbs/00_data.ipynb #c160
+# %% ../nbs/00_data.ipynb #c162
 @patch
 def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
     """`audio` without the ends that are more than `top_db` (20) dB below its loudest frame."""
     return librosa.effects.trim(audio, top_db=self.config.top_db if top_db is None else top_db)[0]
 
-# %% ../nbs/00_data.ipynb #c167
+# %% ../nbs/00_data.ipynb #c169
 @patch
 def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
     """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length."""
@@ -1121,7 +1162,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
         return np.full_like(mel, -c.max_db)  # digital silence has no maximum to refer to
     return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
 
-# %% ../nbs/00_data.ipynb #c172
+# %% ../nbs/00_data.ipynb #c174
 @patch
 def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
     """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
@@ -1129,7 +1170,7 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 
-# %% ../nbs/00_data.ipynb #c175
+# %% ../nbs/00_data.ipynb #c177
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
     """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
@@ -1144,7 +1185,7 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
         raise ValueError(f"an image [H, T] or [1, H, T] is needed, not one of shape {image.shape}")
     return ((np.clip(scaled, 0, 1) - 1) * self.config.max_db).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c178
+# %% ../nbs/00_data.ipynb #c180
 @patch
 def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
     """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
@@ -1158,7 +1199,7 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c182
+# %% ../nbs/00_data.ipynb #c184
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1186,13 +1227,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c184
+# %% ../nbs/00_data.ipynb #c186
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c186
+# %% ../nbs/00_data.ipynb #c188
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1206,7 +1247,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c190
+# %% ../nbs/00_data.ipynb #c192
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1224,7 +1265,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c191
+# %% ../nbs/00_data.ipynb #c193
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1234,7 +1275,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c193
+# %% ../nbs/00_data.ipynb #c195
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1272,7 +1313,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c194
+# %% ../nbs/00_data.ipynb #c196
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1283,7 +1324,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c196
+# %% ../nbs/00_data.ipynb #c198
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1301,7 +1342,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c197
+# %% ../nbs/00_data.ipynb #c199
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1314,7 +1355,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c198
+# %% ../nbs/00_data.ipynb #c200
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1329,7 +1370,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c199
+# %% ../nbs/00_data.ipynb #c201
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1342,7 +1383,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c201
+# %% ../nbs/00_data.ipynb #c203
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1382,7 +1423,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c215
+# %% ../nbs/00_data.ipynb #c217
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1395,7 +1436,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c218
+# %% ../nbs/00_data.ipynb #c220
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1414,7 +1455,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c221
+# %% ../nbs/00_data.ipynb #c223
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1449,14 +1490,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c222
+# %% ../nbs/00_data.ipynb #c224
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c223
+# %% ../nbs/00_data.ipynb #c225
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1486,14 +1527,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c225
+# %% ../nbs/00_data.ipynb #c227
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c226
+# %% ../nbs/00_data.ipynb #c228
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1529,7 +1570,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c228
+# %% ../nbs/00_data.ipynb #c230
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1555,7 +1596,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c229
+# %% ../nbs/00_data.ipynb #c231
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1580,7 +1621,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c242
+# %% ../nbs/00_data.ipynb #c244
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1616,7 +1657,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c243
+# %% ../nbs/00_data.ipynb #c245
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1641,7 +1682,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c250
+# %% ../nbs/00_data.ipynb #c252
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1654,7 +1695,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c254
+# %% ../nbs/00_data.ipynb #c256
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
@@ -1664,7 +1705,7 @@ def prepare_dataset_by_piece(
     return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
                               shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
 
-# %% ../nbs/00_data.ipynb #c273
+# %% ../nbs/00_data.ipynb #c275
 AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256, max_db=100.)}
 
 class LogMel(torch.nn.Module):
@@ -1691,7 +1732,7 @@ class LogMel(torch.nn.Module):
     def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
         return self.image(self.bands @ self.spectrum(audio).abs().square(), reference)
 
-# %% ../nbs/00_data.ipynb #c276
+# %% ../nbs/00_data.ipynb #c278
 class AudioClips(Dataset):
     """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
     def __init__(
@@ -1716,7 +1757,7 @@ class AudioClips(Dataset):
     def __len__(self): return len(self.audio)
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
 
-# %% ../nbs/00_data.ipynb #c278
+# %% ../nbs/00_data.ipynb #c280
 def sample_at(
     sounds: torch.Tensor,  # [B, N], of any type
     at: torch.Tensor,      # places [B, M], in samples, at most N - 2
@@ -1736,7 +1777,7 @@ def random_curves(
     heights = torch.randn(size, 6, generator=generator, device=device) * torch.rand(size, 1, generator=generator, device=device)
     return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
 
-# %% ../nbs/00_data.ipynb #c279
+# %% ../nbs/00_data.ipynb #c281
 def random_sounds(
     clips: torch.Tensor,    # int16 [B, N]
     samples: int,           # length of the result

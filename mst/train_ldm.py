@@ -22,7 +22,7 @@ from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import (
     Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder, make_feature_loss, random_headroom)
 from .data import (
-    INSTRUMENTS, TRAIN_TAKES, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
+    INSTRUMENTS, MORE, OTHERS, RARE, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
 from .ldm import LDM, LDM_PRESETS, LDMConfig, relative_change, save_ldm
 from .run import Run
 from .training import EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, training_card, weights_digest
@@ -50,7 +50,7 @@ class LDMTraining:
 
 LDM_TRAINING_PRESETS = {
     "report": LDMTraining(),
-    "mst": LDMTraining(epochs=160, batch_size=32, learning_rate=5e-4, reconstruction_weight=0., style_weight=0., ema_decay=.999,
+    "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0., style_weight=0., ema_decay=.999,
                        pairs="twins", vary=True, drop_style=.1, noise_levels=2, noisier=2., max_grad_norm=1.)}
 
 # %% ../nbs/05_train_ldm.ipynb #c008
@@ -185,7 +185,7 @@ def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> di
     return {k: relative_change(v, v.roll(1, 0)) for k, v in seen.items()}
 
 # %% ../nbs/05_train_ldm.ipynb #c040
-PERFORMANCES = (("plain",), ("fluid",), ("musescore", "crossed"))  # takes of one line sound together, note by note
+PERFORMANCES = (("plain",), ("fluid", "freepats"), ("musescore", "crossed"), ("deep", "deep_freepats"))  # takes of one line sound together, note by note
 
 def change_speed(sound: Tensor, factor: float) -> Tensor:
     "Sound [N] played `factor` times as fast, and so higher."
@@ -262,9 +262,11 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
 
 # %% ../nbs/05_train_ldm.ipynb #c043
 def twin_images(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES) -> TwinImages:
-    "The twins of a split, rendered where they are missing; to train on, eighteen instruments, and recordings at three speeds."
-    others = lambda take: 2 if split == "train" and take in TRAIN_TAKES else 0
-    found = [{take: render_takes(run, (take,), (split,), others(take)) for take in takes} for takes in performances]
+    "The twins of a split, rendered where they are missing; to train on, 54 instruments, and recordings at three speeds."
+    pools = {"fluid": OTHERS, "musescore": OTHERS, "freepats": MORE, "deep": MORE | RARE, "deep_freepats": MORE}
+    others = lambda take: 0 if split != "train" or take not in pools else 2 if pools[take] is OTHERS else 4
+    found = [{take: render_takes(run, (take,), (split,), others(take), pool=pools.get(take, OTHERS)) for take in takes}
+             for takes in performances]
     return TwinImages(found, (0., -1.5, 1.5) if split == "train" else (0.,))
 
 # %% ../nbs/05_train_ldm.ipynb #c046
@@ -285,7 +287,7 @@ def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
     if vary:
         place = torch.linspace(0, 1, content.shape[2], device=content.device)
         equaliser = lambda depth: random_curves(len(content), place, depth, generator)[:, None, :, None]
-        colour = equaliser(4.) * (torch.rand(size, **rand) < .5)
+        colour = equaliser(6.) * (torch.rand(size, **rand) < .6)
         content = add_noise(content + equaliser(6.), generator, .4)
         target, style = target + colour, add_noise(style + colour, generator, .2)
     level = lambda x, room: (1 + (x - x.amax((2, 3), keepdim=True).clamp(min=-70) - room) / max_db).clamp(0, 1)

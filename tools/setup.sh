@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
-synthesizer="fluidsynth fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont ffmpeg"
+synthesizer="fluidsynth fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont timidity freepats ffmpeg"
 tex="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended lmodern"
 tests="chromium poppler-utils" # only for make test
 
