@@ -369,7 +369,7 @@ AUTOENCODER_PRESETS = {"report": (AutoencoderConfig(), AutoencoderTraining())}
 
 # %% ../nbs/02_autoencoder.ipynb #c073
 def autoencoder_training(run: Run) -> AutoencoderTraining:
-    "The preset's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
+    "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
     run, training = run.report, AUTOENCODER_PRESETS["report"][1]
     if run.profile == "full": return training
     sizes = run.pick(smoke={"epochs": 2, "batch_size": 16}, quick={"epochs": 12, "batch_size": 16}, full={})

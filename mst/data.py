@@ -6,10 +6,10 @@
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES', 'CODECS', 'PROGRAMS', 'INSTRUMENTS', 'LOWEST',
            'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'SOUNDFONTS', 'FOLDERS', 'TAKES', 'TRAIN_TAKES',
            'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS', 'VOICES', 'PLAN',
-           'AUDIO_SUFFIXES', 'AUDIO_PRESETS', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'show_images',
-           'safe_name', 'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader', 'QuietLogger',
-           'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main', 'Score',
-           'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
+           'AUDIO_SUFFIXES', 'AUDIO_PRESETS', 'atomic_path', 'unknown_parameters', 'project_root', 'Run', 'print_table',
+           'show_images', 'safe_name', 'csv_records', 'UrlRow', 'read_url_csv', 'require_ffmpeg', 'AudioDownloader',
+           'QuietLogger', 'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main',
+           'Score', 'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
            'score_notes', 'find_synthesizer', 'find_soundfont', 'synthesizer_command', 'render_notes', 'Take',
            'express', 'deepen', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources',
            'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores',
@@ -210,6 +210,11 @@ def table(self: Run, name: str, header: list, rows: list):
     lines = [" & ".join(row) + r" \\" for row in escaped]
     with atomic_path(self.folder / "tables" / f"{name}.tex") as part:
         part.write_text("\n".join([lines[0], r"\midrule", *lines[1:]]) + "\n", encoding="utf-8")
+
+def print_table(header: list, rows: list):
+    """Print rows of text under a header, in columns."""
+    first, *widths = [max(map(len, column)) for column in zip(header, *rows)]
+    for name, *cells in (header, *rows): print(f"{name:<{first}}", *(f"{cell:>{w}}" for cell, w in zip(cells, widths)), sep="  ")
 
 # %% ../nbs/00_data.ipynb #c024
 def show_images(
@@ -784,7 +789,7 @@ def render_notes(
         raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower the gain")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
-# %% ../nbs/00_data.ipynb #c107
+# %% ../nbs/00_data.ipynb #c109
 @dataclass(frozen=True)
 class Take:
     """How a piece is played and recorded, the same by all instruments."""
@@ -801,7 +806,7 @@ TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musesco
          "deep": Take("FluidR3_GM", True, True, 0.7, deep=True), "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True)}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
-# %% ../nbs/00_data.ipynb #c108
+# %% ../nbs/00_data.ipynb #c110
 def express(
     notes: list,     # of pretty_midi, ordered by start
     seconds: float,  # what is later is left out
@@ -823,7 +828,7 @@ def express(
             played.append(last[note.pitch])
     return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c109
+# %% ../nbs/00_data.ipynb #c111
 def deepen(
     notes: list,  # of pretty_midi, ordered by start and key
     draw,         # random.Random
@@ -834,7 +839,7 @@ def deepen(
     moved = [pretty_midi.Note(n.velocity, n.pitch - down * (n.pitch < below), n.start, n.end) for n in notes]
     return sorted(moved, key=lambda note: (note.start, note.pitch))
 
-# %% ../nbs/00_data.ipynb #c112
+# %% ../nbs/00_data.ipynb #c114
 OTHERS = {  # General MIDI program, octaves up
     "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0), "vibraphone": (11, 0),
     "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2), "trumpet": (56, 0), "french_horn": (60, -1),
@@ -852,7 +857,7 @@ UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}  # no model is trained on these, 
 LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}  # where real ones mostly play
 ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | MORE | RARE | LOW | UNHEARD
 
-# %% ../nbs/00_data.ipynb #c115
+# %% ../nbs/00_data.ipynb #c117
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
@@ -861,7 +866,7 @@ def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
     return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
-# %% ../nbs/00_data.ipynb #c116
+# %% ../nbs/00_data.ipynb #c118
 def recipe_of(path) -> str:
     """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
     try:
@@ -879,7 +884,7 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
         f.write(audio)
     return buffer.getvalue()
 
-# %% ../nbs/00_data.ipynb #c117
+# %% ../nbs/00_data.ipynb #c119
 def render_piece(
     score: Score,
     output_path,  # gets {instrument}/{piece}.flac
@@ -908,7 +913,7 @@ def render_piece(
         written.append(path)
     return written
 
-# %% ../nbs/00_data.ipynb #c119
+# %% ../nbs/00_data.ipynb #c121
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
@@ -943,7 +948,7 @@ def render_corpus(
         raise RuntimeError(f"{len(failed)} of {len(scores)} pieces could not be rendered: {reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s, names in zip(scores, played_by) for i in names]
 
-# %% ../nbs/00_data.ipynb #c125
+# %% ../nbs/00_data.ipynb #c127
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
@@ -964,7 +969,7 @@ def corpus_sources(seed: int = 0) -> dict:
             "two_voice": mix(chorales[0::3], quartets[0::2]),
             "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
 
-# %% ../nbs/00_data.ipynb #c128
+# %% ../nbs/00_data.ipynb #c130
 def tune_of(voice: list) -> set:
     """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
     highest = {}
@@ -978,7 +983,7 @@ def similarity(a: set, b: set) -> float:
     """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
     return len(a & b) / max(1, min(len(a), len(b)))
 
-# %% ../nbs/00_data.ipynb #c133
+# %% ../nbs/00_data.ipynb #c135
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
     """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
     end = 0.0
@@ -988,7 +993,7 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
         end = max(end, note.end)
     return end
 
-# %% ../nbs/00_data.ipynb #c134
+# %% ../nbs/00_data.ipynb #c136
 def propose_score(
     source: str,
     kind: str,
@@ -1010,14 +1015,14 @@ def propose_score(
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
     return (score, tune_of(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
 
-# %% ../nbs/00_data.ipynb #c136
+# %% ../nbs/00_data.ipynb #c138
 def piece_name(source: str) -> str:
     """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00_data.ipynb #c139
+# %% ../nbs/00_data.ipynb #c141
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
@@ -1041,7 +1046,7 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
         tunes.append(tune)
     return chosen
 
-# %% ../nbs/00_data.ipynb #c140
+# %% ../nbs/00_data.ipynb #c142
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
     """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
     scores = choose_scores(seed, plan)
@@ -1051,13 +1056,13 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
         writer.writerows(map(asdict, scores))
     return scores
 
-# %% ../nbs/00_data.ipynb #c144
+# %% ../nbs/00_data.ipynb #c146
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
 
-# %% ../nbs/00_data.ipynb #c146
+# %% ../nbs/00_data.ipynb #c148
 def render_takes(
     run: Run,
     takes=TRAIN_TAKES,  # names of TAKES
@@ -1078,7 +1083,7 @@ def render_takes(
         found |= {path: path.parent.name for path in paths}
     return found
 
-# %% ../nbs/00_data.ipynb #c151
+# %% ../nbs/00_data.ipynb #c153
 @dataclass(frozen=True)
 class AudioConfig:
     """The numbers between a waveform and its mel image; the defaults are the report's."""
@@ -1101,13 +1106,13 @@ class AudioConfig:
         "Frames, and so pixels of width, of one chunk: 130."
         return -(-self.chunk_samples // self.hop_length)
 
-# %% ../nbs/00_data.ipynb #c153
+# %% ../nbs/00_data.ipynb #c155
 class AudioPreprocessor:
     """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
-# %% ../nbs/00_data.ipynb #c155
+# %% ../nbs/00_data.ipynb #c157
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -1122,7 +1127,7 @@ def decode_with_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
     return np.frombuffer(done.stdout, dtype="<f4").astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c156
+# %% ../nbs/00_data.ipynb #c158
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
@@ -1145,13 +1150,13 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: holds samples that are not finite numbers")
     return audio.astype(np.float32, copy=False), sr
 
-# %% ../nbs/00_data.ipynb #c162
+# %% ../nbs/00_data.ipynb #c164
 @patch
 def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
     """`audio` without the ends that are more than `top_db` (20) dB below its loudest frame."""
     return librosa.effects.trim(audio, top_db=self.config.top_db if top_db is None else top_db)[0]
 
-# %% ../nbs/00_data.ipynb #c169
+# %% ../nbs/00_data.ipynb #c171
 @patch
 def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
     """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length."""
@@ -1162,7 +1167,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
         return np.full_like(mel, -c.max_db)  # digital silence has no maximum to refer to
     return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
 
-# %% ../nbs/00_data.ipynb #c174
+# %% ../nbs/00_data.ipynb #c176
 @patch
 def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
     """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
@@ -1170,7 +1175,7 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 
-# %% ../nbs/00_data.ipynb #c177
+# %% ../nbs/00_data.ipynb #c179
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
     """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
@@ -1185,7 +1190,7 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
         raise ValueError(f"an image [H, T] or [1, H, T] is needed, not one of shape {image.shape}")
     return ((np.clip(scaled, 0, 1) - 1) * self.config.max_db).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c180
+# %% ../nbs/00_data.ipynb #c182
 @patch
 def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
     """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
@@ -1199,7 +1204,7 @@ def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray
     audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
-# %% ../nbs/00_data.ipynb #c184
+# %% ../nbs/00_data.ipynb #c186
 def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
@@ -1227,13 +1232,13 @@ def find_recordings(
         raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
-# %% ../nbs/00_data.ipynb #c186
+# %% ../nbs/00_data.ipynb #c188
 def parse_chunk_name(path) -> tuple:
     """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
-# %% ../nbs/00_data.ipynb #c188
+# %% ../nbs/00_data.ipynb #c190
 def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
     """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
 
@@ -1247,7 +1252,7 @@ def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_
         chunk = np.pad(chunk, (0, size - len(chunk)))
         yield ap.mel_spectrogram_to_grayscale_image(ap.get_mel_spectrogram(chunk))
 
-# %% ../nbs/00_data.ipynb #c192
+# %% ../nbs/00_data.ipynb #c194
 class UnusableRecording(ValueError):
     """A recording that no image can be made of; the message says why."""
 
@@ -1265,7 +1270,7 @@ def usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
         raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
     return audio
 
-# %% ../nbs/00_data.ipynb #c193
+# %% ../nbs/00_data.ipynb #c195
 def images_of(folder) -> dict:
     """{stem: {chunk number: path}} of the images in a folder."""
     images = {}
@@ -1275,7 +1280,7 @@ def images_of(folder) -> dict:
             images.setdefault(stem, {})[k] = Path(entry.path)
     return images
 
-# %% ../nbs/00_data.ipynb #c195
+# %% ../nbs/00_data.ipynb #c197
 def build_recording(
     path: Path,             # the recording
     folder: Path,           # where its images go
@@ -1313,7 +1318,7 @@ def build_recording(
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
     return chunks
 
-# %% ../nbs/00_data.ipynb #c196
+# %% ../nbs/00_data.ipynb #c198
 def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
@@ -1324,7 +1329,7 @@ def cut_longest(
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
     return kept
 
-# %% ../nbs/00_data.ipynb #c198
+# %% ../nbs/00_data.ipynb #c200
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
     """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
 
@@ -1342,7 +1347,7 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
     finally:
         pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00_data.ipynb #c199
+# %% ../nbs/00_data.ipynb #c201
 def settle_images(jobs: list, folder: Path, kept: dict, build):
     """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
     have = images_of(folder)
@@ -1355,7 +1360,7 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
             if k not in wanted:
                 image.unlink()
 
-# %% ../nbs/00_data.ipynb #c200
+# %% ../nbs/00_data.ipynb #c202
 def prune_images(output_root, found: dict):
     """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
@@ -1370,7 +1375,7 @@ def prune_images(output_root, found: dict):
         if not any(folder.iterdir()):
             folder.rmdir()
 
-# %% ../nbs/00_data.ipynb #c201
+# %% ../nbs/00_data.ipynb #c203
 @dataclass
 class BuildSummary:
     """What `build_dataset_folder_structure` made."""
@@ -1383,7 +1388,7 @@ class BuildSummary:
                  f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
         return "\n".join(lines + [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped])
 
-# %% ../nbs/00_data.ipynb #c203
+# %% ../nbs/00_data.ipynb #c205
 def build_dataset_folder_structure(
     mp3_dir="downloads",              # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     output_root="processed_images",   # gets {instrument}/{title}_chunk{k}.png
@@ -1423,7 +1428,7 @@ def build_dataset_folder_structure(
         print(*(line for line in str(summary).splitlines() if line.startswith("skipped")), sep="\n")
     return summary
 
-# %% ../nbs/00_data.ipynb #c217
+# %% ../nbs/00_data.ipynb #c219
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
     """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
     try:
@@ -1436,7 +1441,7 @@ def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
-# %% ../nbs/00_data.ipynb #c220
+# %% ../nbs/00_data.ipynb #c222
 def parse_piece(piece: str) -> tuple:
     """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
@@ -1455,7 +1460,7 @@ def select_images(folder, pieces=None) -> list:
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
             if parse_chunk_name(p)[0] is not None and wanted(p)]
 
-# %% ../nbs/00_data.ipynb #c223
+# %% ../nbs/00_data.ipynb #c225
 class ImageFolderNoSubdirs(Dataset):
     """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128] in [0, 1], 0).
 
@@ -1490,14 +1495,14 @@ class ImageFolderNoSubdirs(Dataset):
         crop = np.ascontiguousarray(pixels[:, :AudioConfig().crop_frames])
         return torch.from_numpy(crop)[None].float().div(255), 0
 
-# %% ../nbs/00_data.ipynb #c224
+# %% ../nbs/00_data.ipynb #c226
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
 
-# %% ../nbs/00_data.ipynb #c225
+# %% ../nbs/00_data.ipynb #c227
 class SpectrogramDataset(Dataset):
     """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
     def __init__(
@@ -1527,14 +1532,14 @@ class SpectrogramDataset(Dataset):
         label, k = self.index[i]
         return self.folders[label][k][0], label
 
-# %% ../nbs/00_data.ipynb #c227
+# %% ../nbs/00_data.ipynb #c229
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
     """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
     return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
-# %% ../nbs/00_data.ipynb #c228
+# %% ../nbs/00_data.ipynb #c230
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
@@ -1570,7 +1575,7 @@ def split_by_piece(
             splits[way[stem]].append(stem)
     return splits
 
-# %% ../nbs/00_data.ipynb #c230
+# %% ../nbs/00_data.ipynb #c232
 @dataclass(frozen=True)
 class Corpus:
     """Recordings, their images, and which piece is for what."""
@@ -1596,7 +1601,7 @@ class Corpus:
             raise FileNotFoundError(f"{self.recordings / instrument}: no recording of {stem}")
         return found[0]
 
-# %% ../nbs/00_data.ipynb #c231
+# %% ../nbs/00_data.ipynb #c233
 def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
@@ -1621,7 +1626,7 @@ def prepare_corpus(
         splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
-# %% ../nbs/00_data.ipynb #c244
+# %% ../nbs/00_data.ipynb #c246
 class SpectrogramPairDataset(Dataset):
     """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
     def __init__(
@@ -1657,7 +1662,7 @@ class SpectrogramPairDataset(Dataset):
         label1, idx1, label2, idx2 = self.pairs[index]
         return (self.datasets[label1][idx1][0], label1), (self.datasets[label2][idx2][0], label2)
 
-# %% ../nbs/00_data.ipynb #c245
+# %% ../nbs/00_data.ipynb #c247
 @patch(cls_method=True)
 def generate_pairings(
     cls: SpectrogramPairDataset,
@@ -1682,7 +1687,7 @@ def generate_pairings(
             idx2 = rng.randint(0, sizes[label2])
             writer.writerow((label1, idx1, label2, idx2))
 
-# %% ../nbs/00_data.ipynb #c252
+# %% ../nbs/00_data.ipynb #c254
 def prepare_dataset(config: dict) -> tuple:
     """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
 
@@ -1695,7 +1700,7 @@ def prepare_dataset(config: dict) -> tuple:
     return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
-# %% ../nbs/00_data.ipynb #c256
+# %% ../nbs/00_data.ipynb #c258
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
@@ -1705,7 +1710,7 @@ def prepare_dataset_by_piece(
     return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
                               shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
 
-# %% ../nbs/00_data.ipynb #c275
+# %% ../nbs/00_data.ipynb #c277
 AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256, max_db=100.)}
 
 class LogMel(torch.nn.Module):
@@ -1732,7 +1737,7 @@ class LogMel(torch.nn.Module):
     def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
         return self.image(self.bands @ self.spectrum(audio).abs().square(), reference)
 
-# %% ../nbs/00_data.ipynb #c278
+# %% ../nbs/00_data.ipynb #c280
 class AudioClips(Dataset):
     """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
     def __init__(
@@ -1757,7 +1762,7 @@ class AudioClips(Dataset):
     def __len__(self): return len(self.audio)
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
 
-# %% ../nbs/00_data.ipynb #c280
+# %% ../nbs/00_data.ipynb #c282
 def sample_at(
     sounds: torch.Tensor,  # [B, N], of any type
     at: torch.Tensor,      # places [B, M], in samples, at most N - 2
@@ -1777,7 +1782,7 @@ def random_curves(
     heights = torch.randn(size, 6, generator=generator, device=device) * torch.rand(size, 1, generator=generator, device=device)
     return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
 
-# %% ../nbs/00_data.ipynb #c281
+# %% ../nbs/00_data.ipynb #c283
 def random_sounds(
     clips: torch.Tensor,    # int16 [B, N]
     samples: int,           # length of the result

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['JUDGE_FILE', 'INVERSIONS', 'VOCODER_FILE', 'SHIPPED_VOCODER', 'unit_level', 'spectral_convergence', 'audio_lsd',
-           'note_model_path', 'note_session', 'note_probabilities', 'heard_before', 'note_scores', 'mfcc_distance',
-           'stft_distance', 'InstrumentEar', 'train_judge', 'fit_bands', 'mel_to_magnitude', 'mel_image_to_audio',
-           'magnitude_to_audio', 'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude', 'turning_phase',
-           'fast_griffin_lim', 'Vocoder', 'spectrum_loss', 'VocoderTraining', 'train_vocoder', 'save_vocoder',
-           'load_vocoder', 'sound_scores', 'bootstrap_interval']
+           'note_model_path', 'note_session', 'note_probabilities', 'heard_before', 'note_scores', 'sound_mfcc',
+           'mfcc_distance', 'stft_distance', 'InstrumentEar', 'train_judge', 'fit_bands', 'mel_to_magnitude',
+           'mel_image_to_audio', 'magnitude_to_audio', 'VocoderConfig', 'ConvNeXtBlock', 'MelToMagnitude',
+           'turning_phase', 'fast_griffin_lim', 'Vocoder', 'spectrum_loss', 'VocoderTraining', 'train_vocoder',
+           'save_vocoder', 'load_vocoder', 'sound_scores', 'bootstrap_interval']
 
 # %% ../nbs/03_vocoder.ipynb #c002
 import importlib.util
@@ -99,10 +99,14 @@ def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) 
     return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)), "chroma_f1": f1(chroma(a), chroma(b))}
 
 # %% ../nbs/03_vocoder.ipynb #c017
+def sound_mfcc(sound: np.ndarray, sample_rate: int = 22050) -> np.ndarray:
+    "Timbre of a sound [N], whatever its level: the time-mean of MFCC 1 to 12, [12]."
+    return librosa.feature.mfcc(y=unit_level(sound).astype(np.float32), sr=sample_rate, n_mfcc=13)[1:].mean(1)
+
 def mfcc_distance(original: np.ndarray, other: np.ndarray, sample_rate: int = 22050) -> float:
-    "Cosine distance of the time-mean of MFCC 1 to 12 of two sounds [N]: 0 to 2."
-    a, b = (librosa.feature.mfcc(y=unit_level(x).astype(np.float32), sr=sample_rate, n_mfcc=13)[1:].mean(1) for x in (original, other))
-    return float(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-8))
+    "Cosine distance of the `sound_mfcc` of two sounds [N]: 0 to 2."
+    a, b = (sound_mfcc(x, sample_rate) for x in (original, other))
+    return max(0., float(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-8)))  # rounding can lead below 0
 
 def stft_distance(original: np.ndarray, other: np.ndarray) -> float:
     "Multi-resolution STFT distance of two sounds [N] at level 1: convergence plus log-magnitude error, mean over three windows."

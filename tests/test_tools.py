@@ -79,7 +79,7 @@ def picture(side):
 
 
 def test_large_pictures_get_fewer_colours():
-    large = picture(350)
+    large = picture(250)
     assert len(large) * 3 // 4 > publish.MAX_PICTURE > len(publish.smaller_picture(large)) * 3 // 4
     small = picture(20)
     assert publish.smaller_picture(small) == small

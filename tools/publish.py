@@ -3,7 +3,7 @@
 The benchmark table goes into README.md.
 
 Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this machine. Refuses an
-output whose code is not the notebook's, an error, a picture over 200 KB, a notebook over 1.5 MB.
+output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
 """
 import base64
 import csv
@@ -19,7 +19,7 @@ from PIL import Image
 from run_notebooks import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_PICTURE, MAX_NOTEBOOK = 200_000, 1_500_000
+MAX_PICTURE, MAX_NOTEBOOK = 100_000, 1_500_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROGRESS = re.compile(r"\d+%\|.*\|.*\d+/\d+|\d+it \[")
 

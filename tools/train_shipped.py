@@ -1,7 +1,8 @@
 """Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU where there is one.
 
-Names: features (the report's feature network), judge, autoencoder, vocoder, ldm; all of them without a name. A training that
-was stopped goes on after its last epoch. The corpus is that of profile full, rendered where it is missing.
+Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, and ablation, whose scores go to
+data/ablation.csv; all of them without a name. A training that was stopped goes on after its last epoch. The corpus is that of
+profile full, rendered where it is missing.
 """
 import sys
 import time
@@ -11,7 +12,7 @@ from mst.autoencoder import (
     training_clips)
 from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
-from mst.train_ldm import train_mst
+from mst.train_ldm import ablate, train_mst, twin_images
 from mst.training import training_card
 from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
 
@@ -35,11 +36,13 @@ def main(names):
             save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
             train_mst(run, root / LDM_FILE)
+        elif name == "ablation":
+            ablate(run, root / "data" / "ablation.csv", 2, 3, twin_images(run, "train"), twin_images(run, "val", (("plain",), ("fluid",))))
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    known = ("features", "judge", "autoencoder", "vocoder", "ldm")
+    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "ablation")
     if unknown := set(sys.argv[1:]) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     main(sys.argv[1:] or known)
