@@ -717,7 +717,7 @@ SOUNDFONTS = {  # file, without suffix: Debian's package
     "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
     "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats"}
 FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share") for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
-FOLDERS += ["/etc/timidity"]
+FOLDERS += [f"{root}/timidity" for root in ("/etc", "/usr/local/etc")]
 
 def find_synthesizer(name: str = "fluidsynth") -> str:
     """Path of the program that plays soundfonts, or `timidity` for patches. FileNotFoundError says how to get it."""

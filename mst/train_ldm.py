@@ -86,8 +86,7 @@ class LDMLoss:
     Returns `loss` and its terms `reconstruction`, `style` and `diffusion`, before weighting; those without weight are left out.
     """
     def __init__(self, training: LDMTraining, device: str | torch.device = "cpu", twins: "TwinImages | None" = None):
-        self.training, self.device = training, torch.device(device)
-        self.twins = twins
+        self.training, self.device, self.twins = training, torch.device(device), twins
         self.feature_loss = None
         if training.reconstruction_weight or training.style_weight:
             audio = AUDIO_PRESETS["mst" if twins else "report"]
