@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCODER_VARIANTS', 'SHIPPED_AUTOENCODER',
            'AutoencoderConfig', 'encoder_channels', 'ResidualBlock', 'SpectrogramEncoder', 'SpectrogramDecoder',
-           'Autoencoder', 'psnr', 'log_spectral_distance', 'mel_centres', 'interpolation', 'MelImageToVGGish',
-           'feature_layers', 'load_audioset_weights', 'InstrumentNet', 'instrument_loss', 'equalise_layers',
-           'train_feature_network', 'load_instrument_net', 'instrument_accuracy', 'FeatureConfig', 'VGGishFeatureLoss',
-           'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss', 'AutoencoderTraining', 'compression_loss',
-           'autoencoder_training', 'get_autoencoder', 'reconstruct', 'SoundTraining', 'random_headroom',
-           'random_reference', 'random_images', 'plain_images', 'training_clips', 'train_on_sound', 'save_autoencoder',
-           'load_autoencoder', 'autoencoder_variants', 'fold_batch_norm', 'latent_statistics']
+           'Autoencoder', 'psnr', 'with_floor', 'log_spectral_distance', 'mel_centres', 'interpolation',
+           'MelImageToVGGish', 'feature_layers', 'load_audioset_weights', 'InstrumentNet', 'instrument_loss',
+           'equalise_layers', 'train_feature_network', 'load_instrument_net', 'instrument_accuracy', 'FeatureConfig',
+           'VGGishFeatureLoss', 'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss',
+           'AutoencoderTraining', 'compression_loss', 'autoencoder_training', 'get_autoencoder', 'reconstruct',
+           'SoundTraining', 'random_headroom', 'random_reference', 'random_images', 'plain_images', 'training_clips',
+           'train_on_sound', 'save_autoencoder', 'load_autoencoder', 'autoencoder_variants', 'fold_batch_norm',
+           'latent_statistics']
 
 # %% ../nbs/02_autoencoder.ipynb #c002
 import math
@@ -115,6 +116,10 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
     return -10 * (x - y).square().flatten(1).mean(1).clamp(min=1e-12).log10()
 
 # %% ../nbs/02_autoencoder.ipynb #c016
+def with_floor(image: Tensor, max_db: float, floor_db: float = 80.) -> Tensor:
+    "An image whose 0 is -max_db, as one whose 0 is -floor_db."
+    return (1 + (image - 1) * max_db / floor_db).clamp(min=0)
+
 def log_spectral_distance(x: Tensor, y: Tensor, max_db: float = 80.) -> Tensor:
     "LSD in dB of mel images [B, 1, M, T] in [0, 1] (0 is -max_db): RMS over time, mean over bands, [B] (Cifka et al., 2021)."
     return (max_db * (x - y)).square().mean(-1).sqrt().mean(-1).flatten()

@@ -7,8 +7,7 @@ __all__ = ['Transfer', 'HEADER', 'CLIP', 'Method', 'MEASURES', 'Cases', 'soundin
            'draw_style', 'benchmark_cases', 'mean_mfcc', 'mfcc_distance', 'InstrumentJudge', 'score', 'apply_transfer',
            'benchmark', 'copy_content', 'copy_style', 'one_noise', 'forward_pass', 'through_autoencoder',
            'benchmark_row', 'pair_means', 'confusion', 'style_pairs', 'style_movement', 'style_changes', 'save_sound',
-           'sound_cases', 'rendered_recordings', 'by_image', 'apply_method', 'with_floor', 'score_sounds', 'timbres',
-           'nearest_names']
+           'sound_cases', 'rendered_recordings', 'by_image', 'apply_method', 'score_sounds', 'timbres', 'nearest_names']
 
 # %% ../nbs/06_evaluate.ipynb #c002
 import math
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .audio import AudioConfig, AudioPreprocessor, LogMel
-from .autoencoder import InstrumentNet, MelImageToVGGish, load_instrument_net, log_spectral_distance, psnr
+from .autoencoder import InstrumentNet, MelImageToVGGish, load_instrument_net, log_spectral_distance, psnr, with_floor
 from .data import INSTRUMENTS, SpectrogramDataset, render_takes
 from .ldm import LDM
 from .run import Run, atomic_path
@@ -316,10 +315,6 @@ def apply_method(method: Method, cases: Cases, batch_size: int = 24) -> tuple[Te
     return tuple(torch.cat(of) for of in zip(*found))
 
 # %% ../nbs/06_evaluate.ipynb #c084
-def with_floor(image: Tensor, max_db: float, floor_db: float = 80.) -> Tensor:
-    "An image whose 0 is -max_db, as one whose 0 is -floor_db."
-    return (1 + (image - 1) * max_db / floor_db).clamp(min=0)
-
 def score_sounds(images: Tensor, sounds: Tensor, cases: Cases, ear: InstrumentEar, audio: AudioConfig) -> dict[str, np.ndarray]:
     "Measures of results [N, 1, n_mels, T] and [N, samples], one value each [N]; LSD only where there are twins."
     other = cases.content if cases.target is None else cases.target

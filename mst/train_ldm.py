@@ -24,7 +24,7 @@ from torch.utils.data import Dataset, default_collate
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import (
     SHIPPED_AUTOENCODER, Autoencoder, AutoencoderTraining, FeatureConfig, MelImageToVGGish, compression_loss, get_autoencoder,
-    load_autoencoder, load_instrument_net, log_spectral_distance, make_feature_loss, random_headroom)
+    load_autoencoder, load_instrument_net, log_spectral_distance, make_feature_loss, random_headroom, with_floor)
 from .data import (
     INSTRUMENTS, MORE, OTHERS, RARE, SpectrogramPairDataset, prepare_corpus, random_curves, render_takes, sample_at)
 from .ldm import LDM, LDM_PRESETS, LDMConfig, UNetConfig, relative_change, save_ldm
@@ -282,10 +282,9 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
 # %% ../nbs/05_train_ldm.ipynb #c043
 def twin_images(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES) -> TwinImages:
     "The twins of a split, rendered where they are missing; to train on, 54 instruments, and recordings at three speeds."
-    pools = {"fluid": OTHERS, "musescore": OTHERS, "freepats": MORE, "deep": MORE | RARE, "deep_freepats": MORE}
-    others = lambda take: 0 if split != "train" or take not in pools else 2 if pools[take] is OTHERS else 4
-    found = [{take: render_takes(run, (take,), (split,), others(take), pool=pools.get(take, OTHERS)) for take in takes}
-             for takes in performances]
+    also = {"fluid": (2, OTHERS), "musescore": (2, OTHERS), "freepats": (4, MORE), "deep": (4, MORE | RARE), "deep_freepats": (4, MORE)}
+    of = lambda take: also.get(take, (0, OTHERS)) if split == "train" else (0, OTHERS)  # how many others, and of which
+    found = [{take: render_takes(run, (take,), (split,), of(take)[0], pool=of(take)[1]) for take in takes} for takes in performances]
     return TwinImages(found, (0., -1.5, 1.5) if split == "train" else (0.,))
 
 # %% ../nbs/05_train_ldm.ipynb #c046
@@ -390,7 +389,7 @@ def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float = 1., size: 
     content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
     sample = lambda style: torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
     result, other = sample(style), sample(style.roll(1, 0))
-    floor = lambda image: (1 + (image - 1) * max_db / 80).clamp(min=0)
+    floor = lambda image: with_floor(image, max_db)
     judge = load_instrument_net(project_root() / JUDGE_FILE)
     heard = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1)
     return {"lsd": log_spectral_distance(floor(result), floor(target)).mean().item(),
