@@ -1,0 +1,50 @@
+"""The command `mst_transfer`, as a shell runs it: from file to file, through a pipe, and with what cannot be played."""
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile as sf
+from conftest import BIN, ROOT, run
+
+
+@pytest.fixture
+def content(tmp_path):
+    """Half a second of a falling tone, left only."""
+    t = np.arange(22_050) / 44_100
+    tone = .3 * np.exp(-3 * t) * np.sin(2 * np.pi * 440 * t)
+    sf.write(tmp_path / "tone.flac", np.stack([tone, 0 * tone], 1), 44_100)
+    return tmp_path / "tone.flac"
+
+
+def test_help_names_the_styles_that_ship():
+    result = run(["mst_transfer", "--help"])
+    assert result.returncode == 0 and "acoustic_guitar, harp, piano, violin" in " ".join(result.stdout.split())
+
+
+def test_file_to_file(content):
+    result = run(["mst_transfer", content, "--style", "violin", "--steps", "2", "-o", content.with_name("violin.wav")], cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "times real time" in result.stderr and not result.stdout
+    played, rate = sf.read(content.with_name("violin.wav"))
+    assert rate == 44_100 and played.shape == (22_050, 2)
+    left, right = np.square(played).mean(0)
+    assert left > 1e-4 and right < .01 * left
+    assert sorted(p.name for p in content.parent.iterdir()) == ["tone.flac", "violin.wav"]
+
+
+def test_standard_streams(content):
+    done = subprocess.run([BIN / "mst_transfer", "-", "--style", content, "-o", "-", "--quiet"], cwd=ROOT, input=content.read_bytes(),
+                          capture_output=True, timeout=300)
+    assert done.returncode == 0 and not done.stderr and done.stdout[:4] == b"RIFF"
+
+
+@pytest.mark.parametrize("arguments, reason", [
+    (["nothing.wav", "--style", "violin"], "nothing.wav: there is no such recording"),
+    (["tone.flac", "--style", "trombone"], "trombone: there is no such recording"),
+    (["tone.flac", "--style", "violin", "-o", "tone.xyz"], "tone.xyz: the name should end in one of .wav, .flac, .ogg, .mp3"),
+    (["tone.flac", "--style", "violin", "--steps", "0"], "sampling steps"),
+    (["tone.flac", "tone.flac", "--style", "violin", "-o", "out.wav"], "-o should name a folder")])
+def test_one_line_says_what_is_wrong(content, arguments, reason):
+    result = run(["mst_transfer", *arguments], cwd=content.parent)
+    assert result.returncode == 2 and reason in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert [p.name for p in content.parent.iterdir()] == ["tone.flac"]
