@@ -7,10 +7,13 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'draw_like', 'ddim_sample', 'style_denoiser', 'generate', 'transfer', 'make_transfer', 'sharpness',
            'nearest_lsd', 'generate_many', 'invert', 'resampled', 'windows', 'balanced', 'SoundTransfer', 'restyled',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
-           'device_of', 'load_transfer', 'transfer_parser', 'output_path', 'main']
+           'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
+           'positive', 'download_parser', 'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run',
+           'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate', 'evaluate_main']
 
 # %% ../nbs/07_ddim.ipynb #c002
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -32,12 +35,19 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
-from .autoencoder import log_spectral_distance
-from .data import INSTRUMENTS, one_line, render_takes
-from .evaluate import Transfer, one_noise
-from .ldm import LDM, load_ldm
-from .run import Run, atomic_path, project_root
-from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
+from .autoencoder import SHIPPED_AUTOENCODER, load_autoencoder, log_spectral_distance, save_autoencoder, train_on_sound
+from .data import (
+    CODECS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure, one_line, render_corpus,
+    render_takes)
+from .evaluate import (
+    MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_sounds, sound_cases)
+from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
+from .run import Run, atomic_path, print_table, project_root
+from .train_ldm import LDM_TRAINING_PRESETS, train_mst, train_on_twins, twin_images
+from .training import training_card
+from .vocoder import (
+    SHIPPED_VOCODER, InstrumentEar, Vocoder, bootstrap_interval, fast_griffin_lim, load_vocoder, save_vocoder, train_vocoder,
+    turning_phase)
 
 # %% ../nbs/07_ddim.ipynb #c007
 def ddim_timesteps(num_train_timesteps: int,  # T
@@ -420,16 +430,20 @@ def device_of(name: str) -> torch.device:
     "`auto` takes a GPU where there is one."
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
+def mixed_style(ldm: LDM, style: str | Path | np.ndarray, other: str | Path | np.ndarray | None = None,
+                mix: float = .5) -> dict[str, Tensor]:
+    "`style_of` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
+    if not 0 <= mix <= 1: raise ValueError(f"mix must be in [0, 1], got {mix}")
+    if other is None: return style_of(ldm, style)
+    first, second = style_of(ldm, style), style_of(ldm, other)
+    return {k: torch.lerp(first[k], second[k], mix) for k in first}
+
 def load_transfer(style: str | Path | np.ndarray, device: str = "auto", other: str | Path | np.ndarray | None = None, mix: float = .5,
                   **options) -> SoundTransfer:
     "A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed; `options` are its own."
     device = device_of(device)
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
-    tokens = style_of(ldm, style)
-    if other is not None:
-        more = style_of(ldm, other)
-        tokens = {k: torch.lerp(tokens[k], more[k], mix) for k in tokens}
-    return SoundTransfer(ldm, vocoder, tokens, **options)
+    return SoundTransfer(ldm, vocoder, mixed_style(ldm, style, other, mix), **options)
 
 # %% ../nbs/07_ddim.ipynb #c107
 def transfer_parser() -> argparse.ArgumentParser:
@@ -485,3 +499,158 @@ def main(argv: list[str] | None = None) -> int:
         else:
             if not args.quiet: print("{}: {seconds:.1f} s, {times_real_time:.1f} times real time".format(output, **done), file=sys.stderr)
     return status
+
+# %% ../nbs/07_ddim.ipynb #x1
+def finished(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
+    "Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if it was stopped by hand."
+    args = parser.parse_args(argv)
+    try: work(args)
+    except DownloadErrors as errors: print(errors, file=sys.stderr); return 2
+    except (ValueError, OSError, RuntimeError) as error: print(f"{parser.prog}: {one_line(error)}", file=sys.stderr); return 2
+    except KeyboardInterrupt: print(f"{parser.prog}: stopped; the same command goes on from here", file=sys.stderr); return 130
+    return 0
+
+def positive(text: str) -> int:
+    "A whole number above 0, for argparse."
+    if (number := int(text)) < 1: raise ValueError
+    return number
+
+# %% ../nbs/07_ddim.ipynb #x2
+def download_parser() -> argparse.ArgumentParser:
+    "The arguments of `mst_download`."
+    parser = argparse.ArgumentParser(prog="mst_download", description="Fetch recordings with yt-dlp; what is there is skipped.",
+                                     epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
+    add = parser.add_argument
+    add("csv", help="table with the columns instrument,title,url")
+    add("-o", "--output", default="data/downloads", help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
+    add("--codec", default="mp3", choices=CODECS, help="%(default)s unless given")
+    add("--timeout", type=float, default=20, help="seconds a server may be silent (%(default)s)")
+    add("--retries", type=int, default=3, help="attempts after a broken transfer (%(default)s)")
+    return parser
+
+def download(args: argparse.Namespace):
+    "Fetch the recordings of a table."
+    paths = AudioDownloader(args.output, args.codec, timeout=args.timeout, retries=args.retries).download_from_csv(args.csv)
+    print(f"{len(paths)} recordings are in {args.output}")
+
+def download_main(argv: list[str] | None = None) -> int: return finished(download_parser(), download, argv)
+
+# %% ../nbs/07_ddim.ipynb #x3
+def build_parser() -> argparse.ArgumentParser:
+    "The arguments of `mst_build_dataset`."
+    parser = argparse.ArgumentParser(prog="mst_build_dataset", description="Cut recordings into mel images of equal length.",
+                                     epilog="Example: mst_build_dataset my_recordings -o my_images")
+    add = parser.add_argument
+    add("recordings", help="folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)")
+    add("-o", "--output", default="data/processed_images", help="gets {instrument}/{title}_chunk{k}.png (%(default)s)")
+    add("--scores", metavar="CSV", help="first render the pieces of this list, such as data/scores.csv, by all instruments into the "
+                                        "folder of recordings; they are twins, so their ends are kept and their numbers not balanced")
+    add("--seconds", type=float, default=3, help="length of an image (%(default)s)")
+    add("--n-mels", type=positive, default=128, help="height of an image (%(default)s)")
+    add("--longest", type=float, default=1800, help="at most this many seconds of a recording (%(default)s)")
+    add("--no-trim", action="store_true", help="keep silent ends")
+    add("--no-balance", action="store_true", help="keep all images, also where an instrument has more than the others")
+    return parser
+
+def build(args: argparse.Namespace):
+    "Make the images of a folder of recordings."
+    if args.scores: render_corpus(args.scores, args.recordings)
+    print(build_dataset_folder_structure(args.recordings, args.output, args.seconds, args.longest, args.n_mels,
+                                         trim=not (args.no_trim or args.scores), balance=not (args.no_balance or args.scores)))
+
+def build_main(argv: list[str] | None = None) -> int: return finished(build_parser(), build, argv)
+
+# %% ../nbs/07_ddim.ipynb #x4
+def add_run(parser: argparse.ArgumentParser, profile: str):
+    "The arguments that make a `Run`."
+    add = parser.add_argument
+    add("--profile", default=profile, choices=PROFILES, help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
+    add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    add("--seed", type=int, default=0, help="%(default)s unless given")
+    add("--out", default="runs", help="folder of runs (%(default)s)")
+
+def train_parser() -> argparse.ArgumentParser:
+    "The arguments of `mst_train`."
+    parser = argparse.ArgumentParser(prog="mst_train", description="Train a network of preset mst on rendered pieces; "
+                                     "goes on where it was stopped.", epilog="Example: mst_train ldm --profile full --device cuda")
+    add = parser.add_argument
+    add("network", choices=("autoencoder", "vocoder", "ldm"), help="the last two are trained for the latents of an autoencoder")
+    add("--epochs", type=positive, help="as many as what ships unless given")
+    add("--autoencoder", metavar="FILE", help="weights of another one than ships")
+    add("--data", default="", metavar="FOLDER", help="recordings {instrument}/*.mp3 to train on as well, where the network can")
+    add("-o", "--output", metavar="FILE", help="where the weights go, .safetensors (the run's folder, by the network's name)")
+    add_run(parser, "full")
+    return parser
+
+# %% ../nbs/07_ddim.ipynb #x5
+def train(args: argparse.Namespace):
+    "Train a network and save its weights."
+    run = Run.start("mst", args.profile, args.device, args.seed, args.out, args.data, "mst_train")
+    path = Path(args.output or run.folder / f"{args.network}.safetensors")
+    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name should end in .safetensors")
+    as_long = lambda training: replace(training, epochs=args.epochs or training.epochs)
+    if args.network == "autoencoder":
+        config, training = SHIPPED_AUTOENCODER
+        model, history = train_on_sound(run, config, training := as_long(training), "trained-autoencoder")
+        save_autoencoder(path, model, training_card(run, history, training))
+    elif args.network == "vocoder":
+        config, training = SHIPPED_VOCODER
+        autoencoder = load_autoencoder(args.autoencoder)
+        model, history = train_vocoder(run, config, training := as_long(training), "trained-vocoder", autoencoder=autoencoder)
+        save_vocoder(path, model, training_card(run, history, training))
+    elif args.epochs or args.autoencoder:
+        autoencoder, training = load_autoencoder(args.autoencoder), as_long(LDM_TRAINING_PRESETS["mst"])
+        twins = twin_images(run, "train"), twin_images(run, "val", (("plain",), ("fluid",)))
+        model, history = train_on_twins(run, LDM_PRESETS["mst"], training, "trained-ldm", *twins, autoencoder)
+        save_ldm(path, model, autoencoder, training_card(run, history, training))
+    else: train_mst(run, path)
+    print(f"{args.network}: saved as {path}")
+
+def train_main(argv: list[str] | None = None) -> int: return finished(train_parser(), train, argv)
+
+# %% ../nbs/07_ddim.ipynb #x6
+def evaluate_parser() -> argparse.ArgumentParser:
+    "The arguments of `mst_evaluate`."
+    parser = argparse.ArgumentParser(prog="mst_evaluate", description="Put a model to the benchmark on sound: rendered test pieces, "
+                                     "all ordered pairs of instruments. Means; in brackets 95 % intervals over pieces.",
+                                     epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
+    add = parser.add_argument
+    add("--take", default="plain", choices=TAKES, help="who plays the test pieces; timgm is a font that no model was trained on (%(default)s)")
+    add("--steps", type=positive, default=1, help="DDIM steps (%(default)s)")
+    add("--guidance", type=float, default=1., help="above 1: more of the style (%(default)s)")
+    for name in ("ldm", "vocoder", "autoencoder"): add(f"--{name}", metavar="FILE", help="weights of another one than ships")
+    add("--csv", metavar="FILE", help="write the table there too")
+    add_run(parser, "quick")
+    return parser
+
+# %% ../nbs/07_ddim.ipynb #x7
+def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
+    "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
+    def text(key, factor, digits):
+        if key not in scores: return "-"
+        mean, (low, high) = scores[key].mean(), bootstrap_interval(scores[key], pieces)
+        ranged = key in ("lsd_audio", "note_f1", "is_target") and not np.isnan(low)
+        return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if ranged else "")
+    return (name, *(text(key, factor, digits) for key, (_, factor, digits) in MEASURES.items()))
+
+def evaluate(args: argparse.Namespace):
+    "Print the benchmark of a model, beside what does nothing and what a perfect model would reach."
+    run = Run.start("mst", args.profile, args.device, args.seed, args.out, notebook="mst_evaluate")
+    cases = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed)
+    ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
+    vocoder, ear = load_vocoder(args.vocoder), InstrumentEar()
+    image = LogMel(vocoder.config.audio)
+    methods = {"copy content": lambda content, style: (image(content), content), "copy style": lambda content, style: (image(style), style),
+               "model": by_image(make_transfer(ldm, None, args.steps, 0., run.seed, args.guidance), vocoder),
+               "twin through vocoder": by_image(lambda content, style: content, vocoder)}
+    header, rows = ("method", *(title for title, *_ in MEASURES.values())), []
+    for name, method in tqdm(methods.items(), disable=None, leave=False):
+        of = replace(cases, content=cases.target) if name.startswith("twin") else cases
+        scores = score_sounds(*apply_method(method, of), cases, ear, vocoder.config.audio)
+        if name.startswith("twin"): del scores["lsd_image"]  # the same images
+        rows.append(score_line(name, scores, cases.pieces))
+    print(f"{len(cases)} cases of {len(set(cases.pieces))} pieces"); print_table(header, rows)
+    if args.csv:
+        with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([header, *rows])
+
+def evaluate_main(argv: list[str] | None = None) -> int: return finished(evaluate_parser(), evaluate, argv)
