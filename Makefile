@@ -2,6 +2,8 @@
 #
 #   make report     set up, run the eight notebooks, build report/main.pdf (what is done already is not done again)
 #   make lab        open the notebooks in JupyterLab
+#   make explorer   the explorer, a panel to play recordings in other styles, as a page in the browser
+#   make site       build runs/site/index.html: what all pairs of instruments sound like, and the notebooks, to be opened or hosted
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
@@ -19,7 +21,7 @@ export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help setup report lab test notebooks shipped clean
+.PHONY: help setup report lab explorer site test notebooks shipped clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,6 +37,12 @@ report: setup
 
 lab: setup
 	jupyter lab nbs $$([ "$$(id -u)" != 0 ] || echo --allow-root)
+
+explorer: setup
+	MST_PROFILE=$(PROFILE) voila tools/explorer.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 2**29}"
+
+site: setup
+	@python tools/gallery.py $(PROFILE)
 
 # Two notebooks at once, one thread each; pytest stands last, its summary is the result.
 test: setup

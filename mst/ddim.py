@@ -9,11 +9,12 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
            'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
            'positive', 'download_parser', 'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run',
-           'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate', 'evaluate_main']
+           'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate', 'evaluate_main',
+           'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
 
 # %% ../nbs/07_ddim.ipynb #c002
 import argparse
-import csv
+import math
 import os
 import shutil
 import subprocess
@@ -247,6 +248,7 @@ class SoundTransfer:
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, max(1, round(strength * len(self.alphas))) - 1)
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
+        self.callback = None  # called after each DDIM step of each window, as `ddim_sample` does
 
     def power(self, window: np.ndarray) -> Tensor:
         "Mel power [1, n_mels, T] of the mean of the channels of a window [n, channels]."
@@ -257,7 +259,8 @@ class SoundTransfer:
         "A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those `before` that it shares."
         z = self.ldm.encode(self.log_mel.image(mel, reference))
         noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        z = ddim_sample(style_denoiser(self.ldm, self.style, z, self.guidance_scale), noisy, self.steps, self.alphas)
+        denoiser = style_denoiser(self.ldm, self.style, z, self.guidance_scale)
+        z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
         if before is not None:
             n, edge = before.shape[-1], EDGE // 8
             share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
@@ -500,7 +503,9 @@ def main(argv: list[str] | None = None) -> int:
             if not args.quiet: print("{}: {seconds:.1f} s, {times_real_time:.1f} times real time".format(output, **done), file=sys.stderr)
     return status
 
-# %% ../nbs/07_ddim.ipynb #x1
+# %% ../nbs/07_ddim.ipynb #c110b
+import csv
+
 def finished(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
     "Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if it was stopped by hand."
     args = parser.parse_args(argv)
@@ -515,7 +520,7 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1: raise ValueError
     return number
 
-# %% ../nbs/07_ddim.ipynb #x2
+# %% ../nbs/07_ddim.ipynb #c110c
 def download_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_download`."
     parser = argparse.ArgumentParser(prog="mst_download", description="Fetch recordings with yt-dlp; what is there is skipped.",
@@ -535,7 +540,7 @@ def download(args: argparse.Namespace):
 
 def download_main(argv: list[str] | None = None) -> int: return finished(download_parser(), download, argv)
 
-# %% ../nbs/07_ddim.ipynb #x3
+# %% ../nbs/07_ddim.ipynb #c110d
 def build_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_build_dataset`."
     parser = argparse.ArgumentParser(prog="mst_build_dataset", description="Cut recordings into mel images of equal length.",
@@ -560,7 +565,7 @@ def build(args: argparse.Namespace):
 
 def build_main(argv: list[str] | None = None) -> int: return finished(build_parser(), build, argv)
 
-# %% ../nbs/07_ddim.ipynb #x4
+# %% ../nbs/07_ddim.ipynb #c110f
 def add_run(parser: argparse.ArgumentParser, profile: str):
     "The arguments that make a `Run`."
     add = parser.add_argument
@@ -582,7 +587,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_run(parser, "full")
     return parser
 
-# %% ../nbs/07_ddim.ipynb #x5
+# %% ../nbs/07_ddim.ipynb #c110g
 def train(args: argparse.Namespace):
     "Train a network and save its weights."
     run = Run.start("mst", args.profile, args.device, args.seed, args.out, args.data, "mst_train")
@@ -608,14 +613,14 @@ def train(args: argparse.Namespace):
 
 def train_main(argv: list[str] | None = None) -> int: return finished(train_parser(), train, argv)
 
-# %% ../nbs/07_ddim.ipynb #x6
+# %% ../nbs/07_ddim.ipynb #c110h
 def evaluate_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_evaluate`."
     parser = argparse.ArgumentParser(prog="mst_evaluate", description="Put a model to the benchmark on sound: rendered test pieces, "
                                      "all ordered pairs of instruments. Means; in brackets 95 % intervals over pieces.",
                                      epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
     add = parser.add_argument
-    add("--take", default="plain", choices=TAKES, help="who plays the test pieces; timgm is a font that no model was trained on (%(default)s)")
+    add("--take", default="plain", choices=TAKES, help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
     add("--steps", type=positive, default=1, help="DDIM steps (%(default)s)")
     add("--guidance", type=float, default=1., help="above 1: more of the style (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"): add(f"--{name}", metavar="FILE", help="weights of another one than ships")
@@ -623,7 +628,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add_run(parser, "quick")
     return parser
 
-# %% ../nbs/07_ddim.ipynb #x7
+# %% ../nbs/07_ddim.ipynb #c110i
 def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
     "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
     def text(key, factor, digits):
@@ -654,3 +659,132 @@ def evaluate(args: argparse.Namespace):
         with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([header, *rows])
 
 def evaluate_main(argv: list[str] | None = None) -> int: return finished(evaluate_parser(), evaluate, argv)
+
+# %% ../nbs/07_ddim.ipynb #c115
+import html
+import io
+import threading
+from functools import partial
+
+from matplotlib import colormaps
+from PIL import Image
+
+def spectrogram(sound: np.ndarray, width: int = 480, height: int = 128) -> bytes:
+    "The mel image of sound [N] at 22 050 Hz as a PNG of `width` by `height` pixels, the lowest band at the bottom."
+    image = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(sound)[None])  # [1, 1, n_mels, T]
+    image = F.interpolate(F.adaptive_avg_pool2d(image, (height, min(width, image.shape[-1]))), (height, width))[0, 0].flip(0)
+    Image.fromarray(colormaps["magma"](image.numpy(), bytes=True)[..., :3]).quantize(128).save(png := io.BytesIO(), "PNG", optimize=True)
+    return png.getvalue()
+
+def twin_of(content: str | Path, instrument: str) -> Path | None:
+    "The file of a rendered piece in which another instrument plays it, where there is one."
+    content = Path(content)
+    twin = content.parent.parent / instrument / content.name
+    return twin if {content.parent.name, instrument} <= set(INSTRUMENTS) and content.parent.name != instrument and twin.is_file() else None
+
+class Cancelled(Exception):
+    "Somebody pressed cancel."
+
+# %% ../nbs/07_ddim.ipynb #c116
+class Explorer:
+    "A panel that plays `contents`, recordings by name, in the style of the clips that ship; what is uploaded joins both lists."
+    def __init__(self, contents: dict[str, str | Path], device: str = "auto"):
+        import ipywidgets as w  # the commands do without it
+        self.networks = load_ldm().to(device_of(device)).eval(), load_vocoder().to(device_of(device)).eval()
+        self.folder, self.cancelled, self.thread = tempfile.TemporaryDirectory(), threading.Event(), None
+        shown = {name.replace("_", " "): name for name in INSTRUMENTS}
+        wide = {"style": {"description_width": "7em"}, "layout": w.Layout(width="26em")}
+        def slider(name, value, low, high, step=1):
+            kind = w.IntSlider if step == 1 else w.FloatSlider
+            return kind(value, min=low, max=high, step=step, description=name, continuous_update=False, **wide)
+        self.content = w.Dropdown(options=contents, description="content", **wide)
+        self.style = w.Dropdown(options=shown, value="violin", description="style", **wide)
+        self.other = w.Dropdown(options=shown, value="piano", description="second style", **wide)
+        self.mix = slider("share of it", 0, 0, 1, .05)
+        self.steps = slider("steps", 1, 1, 50)
+        self.guidance = slider("guidance", 1, 0, 4, .1)
+        self.strength = slider("strength", 1, .05, 1, .05)
+        self.seed = slider("seed", 0, 0, 99)
+        upload = lambda label: w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))
+        self.uploads = {"content": upload("own content"), "style": upload("own style")}
+        self.play, self.cancel = w.Button(description="play", button_style="primary"), w.Button(description="cancel", disabled=True)
+        self.bar, self.said = w.FloatProgress(0, max=1), w.HTML()
+        names, row = ("content", "style", "output", "twin"), w.Layout(flex_flow="row wrap")
+        self.views = {name: w.VBox([w.HTML(f"<b>{name}</b>")], layout=w.Layout(width="21em")) for name in names}
+        self.panel = w.VBox([
+            w.HBox([w.VBox([self.content, self.style, self.other, self.mix, w.HBox(list(self.uploads.values()))]),
+                    w.VBox([self.steps, self.guidance, self.strength, self.seed])], layout=row),
+            w.HBox([self.play, self.cancel, self.bar, self.said]), w.HBox(list(self.views.values()), layout=row)])
+        for kind, button in self.uploads.items(): button.observe(partial(self.uploaded, kind), "value")
+        for choice in (self.content, self.style, self.other, self.mix): choice.observe(self.chosen, "value")
+        self.play.on_click(self.start); self.cancel.on_click(lambda _: self.cancelled.set())
+        self.chosen()
+
+    def _ipython_display_(self):
+        from IPython.display import display
+        display(self.panel)
+
+# %% ../nbs/07_ddim.ipynb #c117
+@patch
+def show(self: Explorer, view: str, path: str | Path | None):
+    "Picture and player of a recording in one of the `views`; None empties it."
+    import ipywidgets as w
+    title, *_ = self.views[view].children
+    if path is None: self.views[view].children = (title,); return
+    picture = w.Image(value=spectrogram(AudioPreprocessor().load_audio(path)[0]), format="png", layout=w.Layout(width="20.5em"))
+    with readable(path) as f: sf.write(flac := io.BytesIO(), f.read(dtype="float32"), f.samplerate, format="FLAC")
+    player = w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=w.Layout(width="20.5em"))
+    self.views[view].children = (title, picture, player)
+
+@patch
+def chosen(self: Explorer, _=None):
+    "Another content or style was chosen: show it, and the twin where there is one; what was made before is gone."
+    def clip(style): return project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
+    style = self.other.value if self.mix.value == 1 else self.style.value
+    try:
+        for view, path in (("content", self.content.value), ("style", clip(style)), ("output", None)): self.show(view, path)
+        self.show("twin", twin_of(self.content.value, style) if self.mix.value in (0, 1) else None)
+        self.say("")
+    except (ValueError, OSError, RuntimeError) as error: self.say(one_line(error))
+
+@patch
+def say(self: Explorer, text: str): self.said.value = html.escape(text)
+
+@patch
+def uploaded(self: Explorer, kind: str, change):
+    "Files that were uploaded join the list of contents or those of styles, and the last one is chosen."
+    for file in change["new"]:
+        path = Path(self.folder.name) / kind / Path(file["name"]).name
+        path.parent.mkdir(exist_ok=True); path.write_bytes(file["content"])
+        for choice in ((self.content,) if kind == "content" else (self.style, self.other)):
+            choice.options = dict(choice.options) | {path.name: str(path)}
+        (self.content if kind == "content" else self.style).value = str(path)
+
+# %% ../nbs/07_ddim.ipynb #c118
+@patch
+def start(self: Explorer, _=None):
+    "Begin a transfer in a thread, unless one runs."
+    if self.thread and self.thread.is_alive(): return
+    self.cancelled.clear(); self.show("output", None); self.say("")
+    self.thread = threading.Thread(target=self.run, daemon=True)
+    self.thread.start()
+
+@patch
+def run(self: Explorer):
+    "Play the content as the sliders say, and show the result, or say why there is none."
+    self.play.disabled, self.cancel.disabled, self.bar.value, output = True, False, 0, Path(self.folder.name) / "output.flac"
+    try:
+        tokens = mixed_style(self.networks[0], self.style.value, self.other.value, self.mix.value)
+        transfer = SoundTransfer(*self.networks, tokens, self.steps.value, self.guidance.value, self.strength.value, self.seed.value)
+        with readable(self.content.value) as f: length = f.frames / f.samplerate * RATE / HOP  # frames
+        pieces = 1 + max(0, math.ceil((length - WINDOW) / (WINDOW - OVERLAP)))
+        def stepped(*_):
+            if self.cancelled.is_set(): raise Cancelled
+            self.bar.value = min(1, self.bar.value + 1 / (pieces * self.steps.value))
+        transfer.callback = stepped
+        done = transfer_file(self.content.value, output, transfer, progress=False)
+        self.show("output", output)
+        self.say("{seconds:.1f} s, {times_real_time:.1f} times real time".format(**done))
+    except Cancelled: self.say("cancelled")
+    except (ValueError, OSError, RuntimeError) as error: self.say(one_line(error))
+    finally: self.play.disabled, self.cancel.disabled = False, True

@@ -1,7 +1,6 @@
 """A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader would."""
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +11,8 @@ from urllib.error import URLError
 
 import nbformat
 import pytest
-from conftest import copy_project
+from conftest import CHROMIUM, CHROMIUM_ARGS, copy_project
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]
 NOTEBOOK, LIMIT = "nbs/01_training.ipynb", 300  # a light one; seconds
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
 
@@ -62,7 +58,7 @@ def test_run_all_cells(lab, tmp_path):
     path = project / NOTEBOOK
     expected = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGS)
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
         page.goto(url)

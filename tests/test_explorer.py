@@ -1,0 +1,91 @@
+"""The explorer as a page, through Voilà, driven in headless Chromium as a listener would."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile as sf
+from conftest import CHROMIUM, CHROMIUM_ARGS, ROOT
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
+
+
+@pytest.fixture
+def address(tmp_path):
+    """The address of the page, served on this machine alone."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    log = open(tmp_path / "voila.log", "w")
+    homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "RUNTIME")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "voila", "tools/explorer.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"],
+        cwd=ROOT, env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        start_new_session=True)
+    try:
+        for _ in range(240):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, (tmp_path / "voila.log").read_text()
+            time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # ends its kernels too
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+        log.close()
+
+
+DURATIONS = "audios => Promise.all(audios.map(a => a.readyState ? a.duration : new Promise((done, fail) => {" \
+            "a.onloadedmetadata = () => done(a.duration); a.onerror = () => fail(a.error.message); a.load(); })))"
+
+
+def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
+        page, errors = browser.new_page(viewport={"width": 1280, "height": 900}), []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.set_default_timeout(60_000)
+        elsewhere = lambda url: not url.startswith((address, "blob:"))  # Voilà asks a network for icons
+        page.route(elsewhere, lambda route: route.fulfill(body=""))
+        page.goto(address)
+        players = page.locator("audio")
+        page.get_by_role("button", name="play").wait_for()
+        playwright.expect(players).to_have_count(3)  # content, style, twin
+        content, style, twin = players.evaluate_all(DURATIONS)
+        assert content == twin > style > 2.9
+
+        readout = page.locator(".widget-slider", has_text="steps").locator(".widget-readout")
+        page.locator(".widget-slider", has_text="steps").locator(".noUi-handle").press("ArrowRight")
+        playwright.expect(readout).to_have_text("2")
+        page.get_by_role("button", name="play").click()
+        page.get_by_text("times real time").wait_for()
+        playwright.expect(players).to_have_count(4)
+        assert players.evaluate_all(DURATIONS) == [content, style, content, twin]
+        page.screenshot(path=tmp_path / "explorer.png")
+
+        sound = (.1 * np.sin(2 * np.pi * 440 * np.arange(60 * 44_100) / 44_100)).astype(np.float32)
+        sf.write(tmp_path / "my tone.flac", sound, 44_100)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="own content").click()
+        chooser.value.set_files(tmp_path / "my tone.flac")
+        page.locator("select").first.locator("option", has_text="my tone.flac").wait_for(state="attached")
+        playwright.expect(players).to_have_count(2)  # no twin
+        assert players.evaluate_all(DURATIONS)[0] == pytest.approx(60, abs=.01)
+        for _ in range(8):
+            page.locator(".widget-slider", has_text="steps").locator(".noUi-handle").press("PageUp")
+        page.get_by_role("button", name="play").click()
+        page.get_by_role("button", name="cancel").click()
+        page.get_by_text("cancelled").wait_for()
+        playwright.expect(players).to_have_count(2)
+        browser.close()
+    assert not errors, errors
