@@ -39,7 +39,7 @@ lab: setup
 	jupyter lab nbs $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 explorer: setup
-	MST_PROFILE=$(PROFILE) voila tools/explorer.ipynb --Voila.tornado_settings="{'websocket_max_message_size': 2**29}"
+	cd tools && MST_PROFILE=$(PROFILE) voila explorer.ipynb
 
 site: setup
 	@python tools/gallery.py $(PROFILE)

@@ -23,8 +23,8 @@ def address(tmp_path):
     log = open(tmp_path / "voila.log", "w")
     homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "RUNTIME")}
     server = subprocess.Popen(
-        [sys.executable, "-m", "voila", "tools/explorer.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"],
-        cwd=ROOT, env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        [sys.executable, "-m", "voila", "explorer.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"],
+        cwd=ROOT / "tools", env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         start_new_session=True)
     try:
         for _ in range(240):
@@ -74,11 +74,11 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         page.screenshot(path=tmp_path / "explorer.png")
 
         sound = (.1 * np.sin(2 * np.pi * 440 * np.arange(60 * 44_100) / 44_100)).astype(np.float32)
-        sf.write(tmp_path / "my tone.flac", sound, 44_100)
+        sf.write(tmp_path / "my tone.wav", sound, 44_100, "DOUBLE")  # 21 MB
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="own content").click()
-        chooser.value.set_files(tmp_path / "my tone.flac")
-        page.locator("select").first.locator("option", has_text="my tone.flac").wait_for(state="attached")
+        chooser.value.set_files(tmp_path / "my tone.wav")
+        page.locator("select").first.locator("option", has_text="my tone.wav").wait_for(state="attached")
         playwright.expect(players).to_have_count(2)  # no twin
         assert players.evaluate_all(DURATIONS)[0] == pytest.approx(60, abs=.01)
         for _ in range(8):
