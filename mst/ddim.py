@@ -572,7 +572,7 @@ def add_run(parser: argparse.ArgumentParser, profile: str):
     add("--profile", default=profile, choices=PROFILES, help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--seed", type=int, default=0, help="%(default)s unless given")
-    add("--out", default="runs", help="folder of runs (%(default)s)")
+    add("--out", default="runs", help="folder of runs, in the project's (%(default)s)")
 
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
@@ -590,7 +590,8 @@ def train_parser() -> argparse.ArgumentParser:
 # %% ../nbs/07_ddim.ipynb #c110g
 def train(args: argparse.Namespace):
     "Train a network and save its weights."
-    run = Run.start("mst", args.profile, args.device, args.seed, args.out, args.data, "mst_train")
+    data = str(Path(args.data).resolve()) if args.data else ""
+    run = Run.start("mst", args.profile, args.device, args.seed, args.out, data, "mst_train")
     path = Path(args.output or run.folder / f"{args.network}.safetensors")
     if path.suffix != ".safetensors": raise ValueError(f"{path}: the name should end in .safetensors")
     as_long = lambda training: replace(training, epochs=args.epochs or training.epochs)
@@ -641,10 +642,9 @@ def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> t
 def evaluate(args: argparse.Namespace):
     "Print the benchmark of a model, beside what does nothing and what a perfect model would reach."
     run = Run.start("mst", args.profile, args.device, args.seed, args.out, notebook="mst_evaluate")
-    cases = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed)
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, ear = load_vocoder(args.vocoder), InstrumentEar()
-    image = LogMel(vocoder.config.audio)
+    cases, image = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed), LogMel(vocoder.config.audio)
     methods = {"copy content": lambda content, style: (image(content), content), "copy style": lambda content, style: (image(style), style),
                "model": by_image(make_transfer(ldm, None, args.steps, 0., run.seed, args.guidance), vocoder),
                "twin through vocoder": by_image(lambda content, style: content, vocoder)}

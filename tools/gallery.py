@@ -32,10 +32,10 @@ from mst.vocoder import InstrumentEar, Vocoder, load_vocoder
 CAPTIONS = {"content": "content, and what copying it would score", "style": "style, and what copying it would score",
             "report": "preset report", "mst": "output of preset mst", "twin": "twin: what was wanted"}
 STYLE = """
-body { font: 16px/1.5 sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 section { border-top: 1px solid #ccc; margin-top: 1.5rem }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1rem }
-figure { margin: 0 } figcaption { font-size: .85rem; min-height: 2.6em } img, audio { width: 100%; display: block }
+figure { margin: 0 } figcaption { font-size: .85rem; min-height: 3em } img, audio { width: 100%; display: block }
 dl { display: grid; grid-template-columns: auto auto; font-size: .85rem; margin: .4rem 0; color: #444 } dd { margin: 0; text-align: right }
 """
 INTRODUCTION = """
