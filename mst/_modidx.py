@@ -194,6 +194,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                           'mst.ddim.readable': ('ddim.html#readable', 'mst/ddim.py'),
                           'mst.ddim.resampled': ('ddim.html#resampled', 'mst/ddim.py'),
                           'mst.ddim.restyled': ('ddim.html#restyled', 'mst/ddim.py'),
+                          'mst.ddim.run_of': ('ddim.html#run_of', 'mst/ddim.py'),
                           'mst.ddim.save_style_clips': ('ddim.html#save_style_clips', 'mst/ddim.py'),
                           'mst.ddim.score_line': ('ddim.html#score_line', 'mst/ddim.py'),
                           'mst.ddim.sharpness': ('ddim.html#sharpness', 'mst/ddim.py'),

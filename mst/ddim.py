@@ -9,8 +9,8 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
            'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
            'positive', 'download_parser', 'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run',
-           'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate', 'evaluate_main',
-           'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
+           'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate',
+           'evaluate_main', 'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
 
 # %% ../nbs/07_ddim.ipynb #c002
 import argparse
@@ -574,6 +574,10 @@ def add_run(parser: argparse.ArgumentParser, profile: str):
     add("--seed", type=int, default=0, help="%(default)s unless given")
     add("--out", default="runs", help="folder of runs, in the project's (%(default)s)")
 
+def run_of(args: argparse.Namespace, command: str, data: str = "") -> Run:
+    "The run that the arguments describe."
+    return Run.start("mst", args.profile, args.device, args.seed, args.out, str(Path(data).resolve()) if data else "", command)
+
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
     parser = argparse.ArgumentParser(prog="mst_train", description="Train a network of preset mst on rendered pieces; "
@@ -590,8 +594,7 @@ def train_parser() -> argparse.ArgumentParser:
 # %% ../nbs/07_ddim.ipynb #c110g
 def train(args: argparse.Namespace):
     "Train a network and save its weights."
-    data = str(Path(args.data).resolve()) if args.data else ""
-    run = Run.start("mst", args.profile, args.device, args.seed, args.out, data, "mst_train")
+    run = run_of(args, "mst_train", args.data)
     path = Path(args.output or run.folder / f"{args.network}.safetensors")
     if path.suffix != ".safetensors": raise ValueError(f"{path}: the name should end in .safetensors")
     as_long = lambda training: replace(training, epochs=args.epochs or training.epochs)
@@ -641,7 +644,7 @@ def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> t
 
 def evaluate(args: argparse.Namespace):
     "Print the benchmark of a model, beside what does nothing and what a perfect model would reach."
-    run = Run.start("mst", args.profile, args.device, args.seed, args.out, notebook="mst_evaluate")
+    run = run_of(args, "mst_evaluate")
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, ear = load_vocoder(args.vocoder), InstrumentEar()
     cases, image = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed), LogMel(vocoder.config.audio)
@@ -738,7 +741,8 @@ def show(self: Explorer, view: str, path: str | Path | None):
 
 @patch
 def chosen(self: Explorer, _=None):
-    "Another content or style was chosen: show it, and the twin where there is one; what was made before is gone."
+    "Another content or style was chosen: show it, and the twin where there is one; what was made, or is being made, is gone."
+    self.cancelled.set()
     def clip(style): return project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
     style = self.other.value if self.mix.value == 1 else self.style.value
     try:
@@ -757,7 +761,8 @@ def uploaded(self: Explorer, kind: str, change):
         path = Path(self.folder.name) / kind / Path(file["name"]).name
         path.parent.mkdir(exist_ok=True); path.write_bytes(file["content"])
         for choice in ((self.content,) if kind == "content" else (self.style, self.other)):
-            choice.options = dict(choice.options) | {path.name: str(path)}
+            kept, choice.options = choice.value, dict(choice.options) | {path.name: str(path)}
+            choice.value = kept  # new options choose the first one
         (self.content if kind == "content" else self.style).value = str(path)
 
 # %% ../nbs/07_ddim.ipynb #c118

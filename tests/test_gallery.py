@@ -13,7 +13,6 @@ def test_opens_from_disk(tmp_path):
     site = tmp_path / "site"
     result = run([sys.executable, "tools/gallery.py", "smoke", site])
     assert result.returncode == 0, result.stderr
-    assert sum(p.stat().st_size for p in site.rglob("*") if p.is_file()) < 30e6
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
         page, errors = browser.new_page(viewport={"width": 1280, "height": 900}), []

@@ -29,6 +29,7 @@ from mst.ldm import LDM, LDM_PRESETS
 from mst.training import load_tensors
 from mst.vocoder import InstrumentEar, Vocoder, load_vocoder
 
+MAX_SITE = 30_000_000
 CAPTIONS = {"content": "content, and what copying it would score", "style": "style, and what copying it would score",
             "report": "preset report", "mst": "output of preset mst", "twin": "twin: what was wanted"}
 STYLE = """
@@ -141,6 +142,8 @@ def main(profile="quick", folder="runs/site"):
         f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>', encoding="utf-8")
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     print(f"{folder.relative_to(root) if folder.is_relative_to(root) else folder}/index.html: {size / 1e6:.1f} MB")
+    if size > MAX_SITE:
+        sys.exit(f"the pages are too large to be hosted everywhere: {MAX_SITE / 1e6:.0f} MB are allowed")
 
 
 if __name__ == "__main__":
