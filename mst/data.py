@@ -11,15 +11,15 @@ __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'RESERVED_NAMES',
            'QuietLogger', 'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors', 'one_line', 'main',
            'Score', 'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
            'score_notes', 'find_synthesizer', 'find_soundfont', 'synthesizer_command', 'render_notes', 'Take',
-           'express', 'deepen', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources',
-           'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores',
-           'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg', 'find_recordings',
-           'parse_chunk_name', 'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of', 'build_recording',
-           'cut_longest', 'run_jobs', 'settle_images', 'prune_images', 'BuildSummary', 'build_dataset_folder_structure',
-           'read_image', 'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders',
-           'SpectrogramDataset', 'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset',
-           'prepare_dataset', 'prepare_dataset_by_piece', 'LogMel', 'AudioClips', 'sample_at', 'random_curves',
-           'random_sounds']
+           'express', 'move', 'deepen', 'heighten', 'ring', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece',
+           'render_corpus', 'corpus_sources', 'tune_of', 'similarity', 'sounding_until', 'propose_score', 'piece_name',
+           'choose_scores', 'make_scores', 'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor',
+           'decode_with_ffmpeg', 'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording',
+           'usable_audio', 'images_of', 'build_recording', 'cut_longest', 'run_jobs', 'settle_images', 'prune_images',
+           'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
+           'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
+           'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece',
+           'LogMel', 'AudioClips', 'sample_at', 'random_curves', 'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -715,9 +715,9 @@ def score_notes(
 # %% ../nbs/00_data.ipynb #c098
 SOUNDFONTS = {  # file, without suffix: Debian's package
     "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
-    "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats"}
+    "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats", "GeneralUser-v1.47": "minuet-data", "A320U": "denemo-data"}
 FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share") for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
-FOLDERS += [f"{root}/timidity" for root in ("/etc", "/usr/local/etc")]
+FOLDERS += [f"{root}/timidity" for root in ("/etc", "/usr/local/etc")] + ["/usr/share/minuet/soundfonts"]
 
 def find_synthesizer(name: str = "fluidsynth") -> str:
     """Path of the program that plays soundfonts, or `timidity` for patches. FileNotFoundError says how to get it."""
@@ -799,11 +799,20 @@ class Take:
     gain: float = GAIN             # of the synthesizer; fonts differ in level
     performance: str = ""          # the take whose timing, loudness and rooms these are; empty: its own
     deep: bool = False             # what lies below some key, drawn for each piece, sounds an octave or two lower
+    high: bool = False             # what lies above some key, drawn for each piece, sounds an octave higher
+    chords: bool = False           # chords that ring, broken or strummed, instead of the voices
 
 TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
          "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8),
          "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore"), "freepats": Take("freepats", True, True, 1.2, "fluid"),
-         "deep": Take("FluidR3_GM", True, True, 0.7, deep=True), "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True)}
+         "generaluser": Take("GeneralUser-v1.47", True, True, 0.8, "fluid"), "a320u": Take("A320U", True, True, 0.8, "musescore"),
+         "deep": Take("FluidR3_GM", True, True, 0.7, deep=True), "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True),
+         "deep_generaluser": Take("GeneralUser-v1.47", True, True, 0.7, "deep", deep=True),
+         "wide": Take("FluidR3_GM", True, True, 0.7, deep=True, high=True),
+         "wide_a320u": Take("A320U", True, True, 0.8, "wide", deep=True, high=True),
+         "chords": Take("FluidR3_GM", True, True, 0.4, chords=True),
+         "chords_generaluser": Take("GeneralUser-v1.47", True, True, 0.4, "chords", chords=True),
+         "chords_freepats": Take("freepats", True, True, 0.6, "chords", chords=True)}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
 # %% ../nbs/00_data.ipynb #c110
@@ -829,6 +838,11 @@ def express(
     return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
 
 # %% ../nbs/00_data.ipynb #c111
+def move(notes: list, semitones) -> list:
+    """New notes, of pretty_midi, each moved by `semitones` of its key, ordered by start and key."""
+    moved = [pretty_midi.Note(n.velocity, n.pitch + semitones(n.pitch), n.start, n.end) for n in notes]
+    return sorted(moved, key=lambda note: (note.start, note.pitch))
+
 def deepen(
     notes: list,  # of pretty_midi, ordered by start and key
     draw,         # random.Random
@@ -836,8 +850,51 @@ def deepen(
     """The notes with all that lie below some key moved down, by one octave as a rule, by two at times: new notes, in order."""
     below = HIGHEST + 1 if draw.random() < 0.4 else draw.randint(LOWEST + 4, HIGHEST - 4)
     down = draw.choice((12, 12, 24))
-    moved = [pretty_midi.Note(n.velocity, n.pitch - down * (n.pitch < below), n.start, n.end) for n in notes]
-    return sorted(moved, key=lambda note: (note.start, note.pitch))
+    return move(notes, lambda key: -down * (key < below))
+
+def heighten(
+    notes: list,  # of pretty_midi, ordered by start and key
+    draw,         # random.Random
+) -> list:
+    """The notes, in half of the pieces with those above some key moved up by an octave: new notes, in order."""
+    above = draw.randint(LOWEST + 12, HIGHEST - 8) if draw.random() < 0.5 else HIGHEST + 1
+    return move(notes, lambda key: 12 * (key > above))
+
+# %% ../nbs/00_data.ipynb #c111b
+def ring(
+    notes: list,     # of pretty_midi, ordered by start and key
+    seconds: float,  # what is later is left out
+    draw,            # random.Random
+) -> list:
+    """New notes: what is heard within a while becomes a chord, broken, strummed, or below its tune, that rings until
+    the next one; in an octave, with a bass, drawn for each piece."""
+    span, step, manner = draw.uniform(0.6, 1.8), draw.uniform(0.1, 0.32), draw.choice(("broken", "strummed", "below"))
+    down, bass, ringing, struck = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12, 24)), draw.choice((0.25, 1, 1, 1)), []
+    notes = move(notes, lambda key: -down)
+    for start in np.arange(0, seconds - 0.1, span):
+        if not (now := [n for n in notes if n.start < start + span and n.end > start + 0.05]): continue
+        keys, loudness = sorted({n.pitch for n in now})[-4:], np.mean([n.velocity for n in now])
+        strike = lambda t, key, louder: struck.append((t, key, t + max(ringing * (start + span - t), step), loudness + louder))
+        lower = lambda by: keys[0] - by if keys[0] - by >= 28 else keys[0]  # the lowest string of a bass is 28
+        chord = sorted({lower(bass), *keys, *([lower(12), keys[0] + 12] if len(keys) < 3 else [])})
+        strike(start, chord[0], 4)
+        if manner == "strummed":
+            times = draw.choice((1, 2, 2, 4))
+            for t in start + span / times * np.arange(times):
+                for j, key in enumerate(chord[1:], 1): strike(t + 0.015 * j, key, -4)
+            continue
+        up_and_down = chord[1:] + chord[-2:0:-1] or chord
+        for j in range(1, int(span / step)): strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
+        if manner == "below":
+            struck += [(n.start, n.pitch, n.end, n.velocity + 10) for n in now if n.pitch == keys[-1] and n.start >= start]
+    played, last = [], {}
+    for start, key, end, loudness in sorted(struck):
+        if key in last: last[key].end = min(last[key].end, start)  # the string is struck again
+        if start < seconds - 0.1:
+            last[key] = pretty_midi.Note(round(min(max(loudness + draw.gauss(0, 5), 25), 120)), key, start, min(end, seconds))
+            played.append(last[key])
+    return [n for n in played if n.end > n.start]
+
 
 # %% ../nbs/00_data.ipynb #c114
 OTHERS = {  # General MIDI program, octaves up
@@ -862,7 +919,7 @@ def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes"
-    how = {k: v for k, v in asdict(TAKES[take]).items() if k not in ("performance", "deep") or v}
+    how = {k: v for k, v in asdict(TAKES[take]).items() if k not in ("performance", "deep", "high", "chords") or v}
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
     return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
 
@@ -906,6 +963,8 @@ def render_piece(
             notes = score_notes(score)
             notes = express(notes, score.seconds - TAIL, draw) if how.expressive else notes
             notes = deepen(notes, draw) if how.deep else notes
+            notes = heighten(notes, draw) if how.high else notes
+            notes = ring(notes, score.seconds - TAIL, draw) if how.chords else notes
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end) for n in notes]
         audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
         with atomic_path(path) as part:

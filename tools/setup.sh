@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
-synthesizer="fluidsynth fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont timidity freepats ffmpeg"
+synthesizer="fluidsynth timidity ffmpeg"
+soundfonts="fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont freepats minuet-data denemo-data"
 tex="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended lmodern"
 tests="chromium poppler-utils" # only for make test
 
@@ -15,7 +16,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 missing_packages() {
     has_venv || echo python3-venv
     if command -v dpkg-query >/dev/null; then
-        for package in $synthesizer $tex $tests; do installed "$package" || echo "$package"; done
+        for package in $synthesizer $soundfonts $tex $tests; do installed "$package" || echo "$package"; done
     else # not a Debian: ask for the programs, by the packages' names
         for package in fluidsynth ffmpeg latexmk chromium; do command -v $package >/dev/null || echo $package; done
     fi
