@@ -64,11 +64,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 # %% ../nbs/01_training.ipynb #c016
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]):
-    "Put back what `optimizer_tensors` gave; learning rates are not part of it."
-    state = {}
+    "Put back what `optimizer_tensors` gave, laid out in memory as the parameters are; learning rates are not part of it."
+    parameters, state = [p for group in optimizer.param_groups for p in group["params"]], {}
     for name, value in tensors.items():
         i, key = name.split(".", 1)
-        state.setdefault(int(i), {})[key] = value
+        like = parameters[int(i)]
+        same = torch.empty_like(like, dtype=value.dtype).copy_(value) if like.shape == value.shape else value
+        state.setdefault(int(i), {})[key] = same
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 # %% ../nbs/01_training.ipynb #c018
@@ -139,6 +141,7 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     self.model.train(train)
     own = self.epoch if train else 1_000_003  # validation draws the same every time
     generator = torch.Generator(self.device).manual_seed(self.seed * 100_003 + own)
+    if train: torch.manual_seed(self.seed * 100_003 + own)  # of what networks draw by themselves, such as dropout
     sums, seen = {}, 0
     bar = tqdm(self.loader(data, train), desc=f"epoch {self.epoch + 1}/{self.epochs} {'train' if train else 'valid'}", leave=False)
     for batch in bar:
