@@ -9,11 +9,12 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
            'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
            'positive', 'download_parser', 'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run',
-           'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'score_line', 'evaluate',
-           'evaluate_main', 'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
+           'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
+           'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
 
 # %% ../nbs/07_ddim.ipynb #c002
 import argparse
+import csv
 import math
 import os
 import shutil
@@ -41,13 +42,13 @@ from .data import (
     CODECS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure, one_line, render_corpus,
     render_takes)
 from .evaluate import (
-    MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_sounds, sound_cases)
+    MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_line, score_sounds, sound_cases)
 from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
 from .run import Run, atomic_path, print_table, project_root
 from .train_ldm import LDM_TRAINING_PRESETS, train_mst, train_on_twins, twin_images
 from .training import training_card
 from .vocoder import (
-    SHIPPED_VOCODER, InstrumentEar, Vocoder, bootstrap_interval, fast_griffin_lim, load_vocoder, save_vocoder, train_vocoder,
+    SHIPPED_VOCODER, InstrumentEar, Vocoder, fast_griffin_lim, load_vocoder, save_vocoder, train_vocoder,
     turning_phase)
 
 # %% ../nbs/07_ddim.ipynb #c007
@@ -504,8 +505,6 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 # %% ../nbs/07_ddim.ipynb #c110b
-import csv
-
 def finished(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
     "Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if it was stopped by hand."
     args = parser.parse_args(argv)
@@ -633,15 +632,6 @@ def evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 # %% ../nbs/07_ddim.ipynb #c110i
-def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
-    "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
-    def text(key, factor, digits):
-        if key not in scores: return "-"
-        mean, (low, high) = scores[key].mean(), bootstrap_interval(scores[key], pieces)
-        ranged = key in ("lsd_audio", "note_f1", "is_target") and not np.isnan(low)
-        return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if ranged else "")
-    return (name, *(text(key, factor, digits) for key, (_, factor, digits) in MEASURES.items()))
-
 def evaluate(args: argparse.Namespace):
     "Print the benchmark of a model, beside what does nothing and what a perfect model would reach."
     run = run_of(args, "mst_evaluate")

@@ -7,7 +7,8 @@ __all__ = ['Transfer', 'HEADER', 'CLIP', 'Method', 'MEASURES', 'Cases', 'soundin
            'draw_style', 'benchmark_cases', 'mean_mfcc', 'mfcc_distance', 'InstrumentJudge', 'score', 'apply_transfer',
            'benchmark', 'copy_content', 'copy_style', 'one_noise', 'forward_pass', 'through_autoencoder',
            'benchmark_row', 'pair_means', 'confusion', 'style_pairs', 'style_movement', 'style_changes', 'save_sound',
-           'sound_cases', 'rendered_recordings', 'by_image', 'apply_method', 'score_sounds', 'timbres', 'nearest_names']
+           'sound_cases', 'rendered_recordings', 'by_image', 'apply_method', 'score_sounds', 'score_line', 'timbres',
+           'nearest_names']
 
 # %% ../nbs/06_evaluate.ipynb #c002
 import math
@@ -335,6 +336,15 @@ def score_sounds(images: Tensor, sounds: Tensor, cases: Cases, ear: InstrumentEa
 MEASURES = {  # of `score_sounds`: title, factor and digits in tables
     "lsd_image": ("LSD, image", 1, 2), "lsd_audio": ("LSD, audio", 1, 2), "note_f1": ("note F1", 1, 3),
     "chroma_f1": ("chroma F1", 1, 3), "mfcc_style": ("MFCC to style", 1, 3), "is_target": ("heard as target (%)", 100, 0)}
+
+def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
+    "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
+    def text(key, factor, digits):
+        if key not in scores: return "-"
+        mean, (low, high) = scores[key].mean(), bootstrap_interval(scores[key], pieces)
+        ranged = key in ("lsd_audio", "note_f1", "is_target") and not math.isnan(low)
+        return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if ranged else "")
+    return (name, *(text(key, factor, digits) for key, (_, factor, digits) in MEASURES.items()))
 
 # %% ../nbs/06_evaluate.ipynb #c101
 @torch.no_grad()

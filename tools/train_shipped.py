@@ -1,8 +1,8 @@
 """Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU where there is one.
 
-Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, and ablation, whose scores go to
-data/ablation.csv; all of them without a name. A training that was stopped goes on after its last epoch. The corpus is that of
-profile full, rendered where it is missing.
+Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for each of the four instruments),
+and ablation, whose scores go to data/ablation.csv; all of them without a name. A training that was stopped goes on after its last
+epoch. The corpus is that of profile full, rendered where it is missing.
 """
 import sys
 import time
@@ -10,9 +10,10 @@ import time
 from mst.autoencoder import (
     AUTOENCODER_FILE, FEATURE_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_feature_network, train_on_sound,
     training_clips)
+from mst.ddim import STYLES, save_style_clips
 from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
-from mst.train_ldm import ablate, train_mst, twin_images
+from mst.train_ldm import ROUNDS, ablate, train_mst, twin_images
 from mst.training import training_card
 from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
 
@@ -36,13 +37,17 @@ def main(names):
             save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
             train_mst(run, root / LDM_FILE)
+        elif name == "styles":
+            save_style_clips(run, root / STYLES)
         elif name == "ablation":
-            ablate(run, root / "data" / "ablation.csv", 2, 3, twin_images(run, "train"), twin_images(run, "val", (("plain",), ("fluid",))))
+            first_round, *_ = ROUNDS.values()
+            train_set, valid_set = twin_images(run, "train", first_round), twin_images(run, "val", (("plain",), ("fluid",)))
+            ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "ablation")
+    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "styles", "ablation")
     if unknown := set(sys.argv[1:]) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     main(sys.argv[1:] or known)
