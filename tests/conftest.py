@@ -1,8 +1,12 @@
 """What the tests share: where the project is, and copies of it to work in."""
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,3 +44,31 @@ def copy_project(target):
 @pytest.fixture
 def project_copy(tmp_path):
     return copy_project(tmp_path / "project")
+
+
+def free_port():
+    """A port on this machine alone that nobody listens to."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextmanager
+def served(command, cwd, log, ready, **env):
+    """A server in profile smoke, once `ready()` says so; it writes to the file `log` and ends with its kernels."""
+    with open(log, "w") as f:
+        server = subprocess.Popen([sys.executable, "-m", *command], cwd=cwd, env=os.environ | env | {"MST_PROFILE": "smoke"},
+                                  stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True)
+        try:
+            for _ in range(240):
+                if ready():
+                    break
+                assert server.poll() is None, Path(log).read_text()
+                time.sleep(0.25)
+            yield
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)

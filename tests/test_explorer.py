@@ -1,15 +1,10 @@
 """The explorer as a page, through Voilà, driven in headless Chromium as a listener would."""
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import CHROMIUM, CHROMIUM_ARGS, ROOT
+from conftest import CHROMIUM, CHROMIUM_ARGS, ROOT, free_port, served
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
 
@@ -17,30 +12,14 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-g
 @pytest.fixture
 def address(tmp_path):
     """The address of the page, served on this machine alone."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    log = open(tmp_path / "voila.log", "w")
+    port = free_port()
     homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "RUNTIME")}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "voila", "explorer.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"],
-        cwd=ROOT / "tools", env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True)
-    try:
-        for _ in range(240):
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, (tmp_path / "voila.log").read_text()
-            time.sleep(0.25)
+    command = ["voila", "explorer.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    def ready():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    with served(command, ROOT / "tools", tmp_path / "voila.log", ready, **homes):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # ends its kernels too
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-        log.close()
 
 
 DURATIONS = "audios => Promise.all(audios.map(a => a.readyState ? a.duration : new Promise((done, fail) => {" \

@@ -1,17 +1,12 @@
 """A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader would."""
-import os
 import secrets
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from urllib.error import URLError
 
 import nbformat
 import pytest
-from conftest import CHROMIUM, CHROMIUM_ARGS, copy_project
+from conftest import CHROMIUM, CHROMIUM_ARGS, copy_project, free_port, served
 
 NOTEBOOK, LIMIT = "nbs/01_training.ipynb", 300  # a light one; seconds
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
@@ -21,35 +16,21 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-g
 def lab(tmp_path):
     """The address of a JupyterLab, with a token, on a copy of the project."""
     project = copy_project(tmp_path / "project")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    token, log = secrets.token_hex(16), open(tmp_path / "lab.log", "w")
+    port, token = free_port(), secrets.token_hex(16)
     homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "DATA", "RUNTIME")}
     homes |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w")}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-         "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}",
-         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-        cwd=project, env=os.environ | homes | {"MST_PROFILE": "smoke"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True)
+    command = ["jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=5).close()
-                break
-            except (URLError, OSError):
-                assert server.poll() is None, (tmp_path / "lab.log").read_text()
-                time.sleep(0.25)
-        yield project, f"{url}/lab/tree/{NOTEBOOK}?token={token}&reset"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # ends its kernels too
+    def ready():
         try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-        log.close()
+            urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=5).close()
+            return True
+        except (URLError, OSError):
+            return False
+    with served(command, project, tmp_path / "lab.log", ready, **homes):
+        yield project, f"{url}/lab/tree/{NOTEBOOK}?token={token}&reset"
 
 
 def test_run_all_cells(lab, tmp_path):
