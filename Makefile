@@ -5,6 +5,8 @@
 #   make explorer   the explorer, a panel to play recordings in other styles, as a page in the browser
 #   make site       build runs/site/index.html: what all pairs of instruments sound like, and the notebooks, to be opened or hosted
 #   make test       lint, every notebook with its smoke profile, and the tests
+#   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
+#   make bench      measure speed and cost against named alternatives, for the report: on a machine that does nothing else
 #   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
@@ -21,7 +23,7 @@ export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help setup report lab explorer site test notebooks shipped clean
+.PHONY: help setup report lab explorer site test test-long bench notebooks shipped clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +52,14 @@ test: setup
 	rm -rf runs/smoke
 	MST_PROFILE=smoke OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print --timing
 	pytest
+
+test-long: setup
+	pytest -m long
+
+# What they find lies in report/benchmarks. The report takes it from there, now if the notebooks have run, else with make report.
+bench: setup
+	for name in training dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
+	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh; }
 
 notebooks: setup
 	@python tools/publish.py $(PROFILE)

@@ -8,7 +8,7 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCOD
            'Autoencoder', 'psnr', 'with_floor', 'log_spectral_distance', 'mel_centres', 'interpolation',
            'MelImageToVGGish', 'feature_layers', 'load_audioset_weights', 'InstrumentNet', 'instrument_loss',
            'equalise_layers', 'train_feature_network', 'load_instrument_net', 'instrument_accuracy', 'FeatureConfig',
-           'VGGishFeatureLoss', 'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss',
+           'squared_error', 'VGGishFeatureLoss', 'LPIPSFeatureLoss', 'make_feature_loss', 'kl_regularization_loss',
            'AutoencoderTraining', 'compression_loss', 'autoencoder_training', 'get_autoencoder', 'reconstruct',
            'SoundTraining', 'random_headroom', 'random_reference', 'random_images', 'plain_images', 'training_clips',
            'train_on_sound', 'save_autoencoder', 'load_autoencoder', 'autoencoder_variants', 'fold_batch_norm',
@@ -17,6 +17,7 @@ __all__ = ['FEATURE_FILE', 'AUTOENCODER_PRESETS', 'AUTOENCODER_FILE', 'AUTOENCOD
 # %% ../nbs/02_autoencoder.ipynb #c002
 import math
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,9 @@ from torchvggish.torchvggish import VGGISH_WEIGHTS, make_layers
 from .audio import AUDIO_PRESETS, AudioConfig, LogMel
 from .data import TRAIN_TAKES, AudioClips, SpectrogramDataset, prepare_corpus, random_sounds, render_takes
 from .run import Run, project_root
-from .training import CosineDecay, History, ReduceLROnPlateau, has_bf16, load_tensors, save_tensors, train_in, weights_digest
+from .training import (
+    CosineDecay, History, ReduceLROnPlateau, config_from_dict, has_bf16, load_tensors, load_weights, save_tensors, train_in,
+    weights_digest)
 
 # %% ../nbs/02_autoencoder.ipynb #c008
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class ResidualBlock(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c010
 class SpectrogramEncoder(nn.Module):
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1)."""
+    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1); what is a latent already stays."""
     def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
         super().__init__()
         channels, layers = encoder_channels(config), []
@@ -78,7 +81,7 @@ class SpectrogramEncoder(nn.Module):
         layers = layers[:-2 - config.blocks] + [nn.BatchNorm2d(config.latent_dim, affine=config.affine)]  # the latent is not rectified
         self.encoder = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor: return self.encoder(x)
+    def forward(self, x: Tensor) -> Tensor: return self.encoder(x) if x.shape[1] == 1 else x
 
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):
@@ -268,9 +271,11 @@ def train_feature_network(run: Run, path: str | Path, epochs: int, batch_size: i
 # %% ../nbs/02_autoencoder.ipynb #c042
 def load_instrument_net(path: str | Path | None = None) -> InstrumentNet:
     "The shipped instrument network, or the one at `path`, in evaluation mode."
-    tensors, info = load_tensors(path or project_root() / FEATURE_FILE)
+    path = path or project_root() / FEATURE_FILE
+    tensors, info = load_tensors(path, ["config"])
+    if set(info["config"]) != {"classes", "width"}: raise ValueError(f"{path} holds something else than an instrument network")
     net = InstrumentNet(tuple(info["config"]["classes"]), info["config"]["width"])
-    net.load_state_dict({k: v.float() for k, v in tensors.items()})
+    load_weights(net, tensors, path)
     return net.eval().requires_grad_(False)
 
 # %% ../nbs/02_autoencoder.ipynb #c045
@@ -292,6 +297,11 @@ class FeatureConfig:
     domain: str = "vggish"  # vggish: mapped by MelImageToVGGish; image: raw, as in the report
     gradients: bool = True  # the report's ran under no_grad
 
+# %% ../nbs/02_autoencoder.ipynb #squared-error
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    "Mean squared difference of tensors, added up in 32 bits whatever their type, without a copy of either in 32 bits."
+    return torch.linalg.vector_norm(x - y, dtype=torch.float32).square() / x.numel()
+
 # %% ../nbs/02_autoencoder.ipynb #c052
 class VGGishFeatureLoss(nn.Module):
     """Mean over the layers phi_l of MSE(phi_l(x), phi_l(y)): images [B, 1, 128, T] in [0, 1] to a scalar (report, equation 12).
@@ -306,13 +316,30 @@ class VGGishFeatureLoss(nn.Module):
         self.config, self.description = config, description
         self.to_input = MelImageToVGGish(audio) if config.domain == "vggish" else nn.Identity()
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def features(self, image: Tensor) -> list[Tensor]:
+        "phi_l(image) for every layer l."
+        x, found = self.to_input(image), []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU): found.append(x)
+        return found
+
+    def compare(self, y: Tensor, references: list[Callable[[slice], list[Tensor]]]) -> list[Tensor]:
+        """The losses of images `y` [B, 1, 128, T] to several others, each given by a function from a part of the batch to its features.
+
+        The features of `y` are computed once, and without a gradient on a CPU two images at a time, whose maps stay in its cache.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
-            pair, losses = self.to_input(torch.cat([x, y])), []
-            for layer in self.layers:
-                pair = layer(pair)
-                if isinstance(layer, nn.ReLU): losses.append(F.mse_loss(*pair.chunk(2)))
-            return torch.stack(losses).mean()
+            size, losses = len(y) if torch.is_grad_enabled() or y.device.type != "cpu" else 2, [[] for _ in references]
+            for start in range(0, len(y), size):
+                part = slice(start, min(start + size, len(y)))
+                found = self.features(y[part])
+                for of, into in zip(references, losses):
+                    layers = torch.stack([squared_error(a, b) for a, b in zip(of(part), found)])
+                    into.append(layers.mean() * (part.stop - part.start) / len(y))
+            return [torch.stack(parts).sum() for parts in losses]
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor: return self.compare(y, [lambda part: self.features(x[part])])[0]
 
     def train(self, mode: bool = True) -> "VGGishFeatureLoss": return super().train(False)  # a fixed judge
 
@@ -325,6 +352,12 @@ class LPIPSFeatureLoss(nn.Module):
         except ImportError: raise ImportError("LPIPS is an optional extra: pip install 'mst[lpips]'") from None
         self.net, self.config = LPIPS(net="alex", verbose=False).eval().requires_grad_(False), config
         self.description = "LPIPS with AlexNet, trained on ImageNet"
+
+    def features(self, image: Tensor) -> Tensor: return image  # images are what it compares
+
+    def compare(self, y: Tensor, references: list[Callable[[slice], Tensor]]) -> list[Tensor]:
+        "The losses of images `y` to several others, as those of `VGGishFeatureLoss`."
+        return [self(of(slice(None)), y) for of in references]
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
@@ -363,9 +396,14 @@ class AutoencoderTraining:
     features: FeatureConfig = FeatureConfig(domain="image", gradients=False)
 
 # %% ../nbs/02_autoencoder.ipynb #c069
-def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module, config: AutoencoderTraining) -> dict[str, Tensor]:
-    "Equation 10 for images `x`, reconstructions `y` [B, 1, 128, T] and latents `z`: the sum as `loss`, and its three terms."
-    mse, perceptual, kl = F.mse_loss(y, x), feature_loss(x, y), kl_regularization_loss(z)
+def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module, config: AutoencoderTraining,
+                     perceptual: Tensor | None = None) -> dict[str, Tensor]:
+    """Equation 10 for images `x`, reconstructions `y` [B, 1, 128, T] and latents `z`: the sum as `loss`, and its three terms.
+
+    `perceptual` is the term of the features, where it is known.
+    """
+    mse, kl = F.mse_loss(y, x), kl_regularization_loss(z)
+    perceptual = feature_loss(x, y) if perceptual is None else perceptual
     return {"loss": mse + config.perceptual_weight * perceptual + config.kl_weight * kl,
             "mse": mse, "perceptual": perceptual, "kl": kl}
 
@@ -472,9 +510,10 @@ def save_autoencoder(path: str | Path, model: Autoencoder, info: dict):
 
 def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
     "The shipped autoencoder of preset `mst`, or the one at `path`, in evaluation mode."
-    tensors, info = load_tensors(path or project_root() / AUTOENCODER_FILE)
-    model = Autoencoder(AutoencoderConfig(**info["config"]))
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    path = path or project_root() / AUTOENCODER_FILE
+    tensors, info = load_tensors(path, ["config"])
+    model = Autoencoder(config_from_dict(AutoencoderConfig, info["config"], path))
+    load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)
 
 # %% ../nbs/02_autoencoder.ipynb #c093

@@ -8,8 +8,8 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'nearest_lsd', 'generate_many', 'invert', 'resampled', 'windows', 'balanced', 'SoundTransfer', 'restyled',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
            'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
-           'positive', 'download_parser', 'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run',
-           'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
+           'positive', 'download_parser', 'download', 'download_main', 'shard', 'build_parser', 'build', 'build_main',
+           'add_run', 'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
            'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
 
 # %% ../nbs/07_ddim.ipynb #c002
@@ -39,11 +39,11 @@ from tqdm.auto import tqdm
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import SHIPPED_AUTOENCODER, load_autoencoder, log_spectral_distance, save_autoencoder, train_on_sound
 from .data import (
-    CODECS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure, one_line, render_corpus,
-    render_takes)
+    CODECS, FFMPEG_FORMATS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure,
+    in_shard, one_line, render_corpus, render_takes)
 from .evaluate import (
     MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_line, score_sounds, sound_cases)
-from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
+from .ldm import GUIDANCE, LDM, LDM_PRESETS, load_ldm, save_ldm
 from .run import Run, atomic_path, print_table, project_root
 from .train_ldm import LDM_TRAINING_PRESETS, train_mst, train_on_twins, twin_images
 from .training import training_card
@@ -242,8 +242,8 @@ class SoundTransfer:
     Neighbouring windows share `OVERLAP` frames: there their noise is the same, their latents are blended, and the later one's phases
     begin as the earlier one's, so that one sound can become the other within a few frames.
     """
-    def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor], num_inference_steps: int = 1, guidance_scale: float = 1.,
-                 strength: float = 1., seed: int = 0):
+    def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor], num_inference_steps: int = 1,
+                 guidance_scale: float = GUIDANCE, strength: float = 1., seed: int = 0):
         if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         self.ldm, self.vocoder, self.style, self.guidance_scale, self.seed = ldm, vocoder, style, guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
@@ -388,7 +388,8 @@ def readable(path: str | Path) -> Iterator[sf.SoundFile]:
 def ffmpeg_to_wave(path: str | Path, copy: Path, name: str):
     "The first sound track of a file that libsndfile cannot read, as 16-bit samples in the file `copy`."
     if not shutil.which("ffmpeg"): raise RuntimeError(f"{name}: needs ffmpeg to be read; install it (Debian: sudo apt-get install ffmpeg)")
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(Path(path).resolve()), "-map", "0:a:0", "-c:a", "pcm_s16le", "-y", str(copy)]
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-format_whitelist", FFMPEG_FORMATS, "-protocol_whitelist", "file",
+               "-i", f"file:{Path(path).resolve()}", "-map", "0:a:0", "-c:a", "pcm_s16le", "-y", str(copy)]
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["ffmpeg failed"]
@@ -463,7 +464,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("-o", "--output", help="a wav, flac, ogg or mp3 file; - is standard output; a folder for several contents; "
                                "without it, CONTENT_STYLE.wav in this folder")
     add("--steps", type=int, default=1, help="DDIM steps; 1 is nearest to the truth (%(default)s)")
-    add("--guidance", type=float, default=1., help="above 1: more of the style (%(default)s)")
+    add("--guidance", type=float, default=GUIDANCE, help="above 1: more of the style (%(default)s)")
     add("--strength", type=float, default=1., help="how far the content is noised, above 0 and up to 1 (%(default)s)")
     add("--seed", type=int, default=0, help="of the noise (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
@@ -510,8 +511,12 @@ def finished(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace
     args = parser.parse_args(argv)
     try: work(args)
     except DownloadErrors as errors: print(errors, file=sys.stderr); return 2
-    except (ValueError, OSError, RuntimeError) as error: print(f"{parser.prog}: {one_line(error)}", file=sys.stderr); return 2
-    except KeyboardInterrupt: print(f"{parser.prog}: stopped; the same command goes on from here", file=sys.stderr); return 130
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"{parser.prog}: {one_line(stop) or 'stopped; the same command goes on from here'}", file=sys.stderr)
+        return 130
     return 0
 
 def positive(text: str) -> int:
@@ -540,6 +545,12 @@ def download(args: argparse.Namespace):
 def download_main(argv: list[str] | None = None) -> int: return finished(download_parser(), download, argv)
 
 # %% ../nbs/07_ddim.ipynb #c110d
+def shard(text: str) -> tuple[int, int]:
+    "The first of four, `1/4`, as (1, 4), for argparse."
+    i, n = map(int, text.split("/"))
+    in_shard("", (i, n))
+    return i, n
+
 def build_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_build_dataset`."
     parser = argparse.ArgumentParser(prog="mst_build_dataset", description="Cut recordings into mel images of equal length.",
@@ -554,12 +565,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--longest", type=float, default=1800, help="at most this many seconds of a recording (%(default)s)")
     add("--no-trim", action="store_true", help="keep silent ends")
     add("--no-balance", action="store_true", help="keep all images, also where an instrument has more than the others")
+    add("--shard", type=shard, metavar="I/N", help="only this share of the work, such as 1/4, for N processes or machines; when all are "
+                                                  "there, in one folder, run once without it: that balances")
     return parser
 
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
-    if args.scores: render_corpus(args.scores, args.recordings)
+    if args.scores: render_corpus(args.scores, args.recordings, shard=args.shard)
     print(build_dataset_folder_structure(args.recordings, args.output, args.seconds, args.longest, args.n_mels,
+                                         shard=args.shard,
                                          trim=not (args.no_trim or args.scores), balance=not (args.no_balance or args.scores)))
 
 def build_main(argv: list[str] | None = None) -> int: return finished(build_parser(), build, argv)
@@ -625,7 +639,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--take", default="plain", choices=TAKES, help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
     add("--steps", type=positive, default=1, help="DDIM steps (%(default)s)")
-    add("--guidance", type=float, default=1., help="above 1: more of the style (%(default)s)")
+    add("--guidance", type=float, default=GUIDANCE, help="above 1: more of the style (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"): add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick")
@@ -695,7 +709,7 @@ class Explorer:
         self.other = w.Dropdown(options=shown, value="piano", description="second style", **wide)
         self.mix = slider("share of it", 0, 0, 1, .05)
         self.steps = slider("steps", 1, 1, 50)
-        self.guidance = slider("guidance", 1, 0, 4, .1)
+        self.guidance = slider("guidance", GUIDANCE, 0, 4, .05)
         self.strength = slider("strength", 1, .05, 1, .05)
         self.seed = slider("seed", 0, 0, 99)
         upload = lambda label: w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))

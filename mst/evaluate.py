@@ -180,14 +180,19 @@ def one_noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.randn((1, *shape[1:]), generator=torch.Generator().manual_seed(seed)).expand(*shape)
 
 # %% ../nbs/06_evaluate.ipynb #c042
-def forward_pass(ldm: LDM, t: int, seed: int = 0) -> Transfer:
-    "The report's forward pass as a transfer: content noised to step `t`, one noise estimate, decoded (report, 4.7)."
+def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float = 1.) -> Transfer:
+    "The report's forward pass as a transfer: content noised to step `t`, one (guided) noise estimate, decoded (report, 4.7)."
     device = next(ldm.parameters()).device
     @torch.no_grad()
     def transfer(content: Tensor, style: Tensor) -> Tensor:
         content, style = content.to(device), style.to(device)
         noise = one_noise(ldm.encode(content).shape, seed).to(device)
-        return ldm(content, style, torch.full((len(content),), t, device=device), noise).image
+        steps = torch.full((len(content),), t, device=device)
+        estimate = ldm(content, style, steps, noise, decode=guidance_scale == 1)
+        if guidance_scale == 1: return estimate.image
+        without = ldm(content, style, steps, noise, without_style=torch.ones_like(steps, dtype=torch.bool), decode=False).output
+        output = without + guidance_scale * (estimate.output - without)
+        return ldm.decode(ldm.forward_diffusion.implied(estimate.z_t, steps, output)[0])
     return transfer
 
 # %% ../nbs/06_evaluate.ipynb #c045

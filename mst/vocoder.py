@@ -29,7 +29,7 @@ from .autoencoder import (
     Autoencoder, InstrumentNet, MelImageToVGGish, interpolation, load_instrument_net, mel_centres, random_reference, training_clips)
 from .data import HELD_OUT_TAKE, INSTRUMENTS, LOW, TRAIN_TAKES, AudioClips, random_sounds, render_takes
 from .run import Run, project_root
-from .training import CosineDecay, History, load_tensors, save_tensors, train_in, weights_digest
+from .training import CosineDecay, History, config_from_dict, load_tensors, load_weights, save_tensors, train_in, weights_digest
 
 # %% ../nbs/03_vocoder.ipynb #c009
 def unit_level(audio: np.ndarray) -> np.ndarray:
@@ -373,9 +373,10 @@ def save_vocoder(path: str | Path, vocoder: Vocoder, info: dict):
 
 def load_vocoder(path: str | Path | None = None) -> Vocoder:
     "The shipped vocoder, or the one at `path`, in evaluation mode."
-    tensors, info = load_tensors(path or project_root() / VOCODER_FILE)
-    vocoder = Vocoder(VocoderConfig(**info["config"]))
-    vocoder.net.load_state_dict({k: v.float() for k, v in tensors.items()})
+    path = path or project_root() / VOCODER_FILE
+    tensors, info = load_tensors(path, ["config"])
+    vocoder = Vocoder(config_from_dict(VocoderConfig, info["config"], path))
+    load_weights(vocoder.net, tensors, path)
     return vocoder.eval().requires_grad_(False)
 
 # %% ../nbs/03_vocoder.ipynb #c076

@@ -4,6 +4,8 @@ runs/PROFILE/figures/*.pdf|png  ->  figures/              (figures of other runs
 runs/PROFILE/tables/*.tex       ->  report/tables/        (likewise)
 runs/PROFILE/numbers/*.json     ->  report/numbers.tex    key `ae_psnr_16` becomes the macro \\numAePsnrOneSix
 
+report/benchmarks holds the same three folders, of what the benchmarks measured last, and goes the same way.
+
 \\runPreset, \\runProfile, \\runDevice and \\runSeed are what the notebooks printed when they started. Fails if the report
 uses a figure, a table or a number that the run did not write.
 """
@@ -42,10 +44,10 @@ def latex_value(value):
     return rf"\ensuremath{{{text}}}" if re.search(r"[-^]", text) else text
 
 
-def read_numbers(folder):
-    """All keys and values of the files in `folder`, as one dictionary; no key may stand in two files."""
+def read_numbers(*folders):
+    """All keys and values of the files in `folders`, as one dictionary; no key may stand in two files."""
     numbers, origin = {}, {}
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in (p for folder in folders for p in sorted(Path(folder).glob("*.json"))):
         for key, value in json.loads(path.read_text(encoding="utf-8")).items():
             if key in numbers:
                 raise ValueError(f"number {key!r} stands in {origin[key]} and in {path.name}: give it another name")
@@ -86,9 +88,9 @@ def write(path, data):
     os.replace(part, path)
 
 
-def copy_folder(source, target, suffixes):
-    """Make the files of `target` with these suffixes the same as those of `source`."""
-    found = {p.name: p for p in sorted(Path(source).glob("*")) if p.suffix in suffixes}
+def copy_folders(sources, target, suffixes):
+    """Make the files of `target` with these suffixes the same as those of all `sources`."""
+    found = {p.name: p for source in sources for p in sorted(Path(source).glob("*")) if p.suffix in suffixes}
     for old in Path(target).glob("*"):
         if old.is_file() and old.name not in found:
             old.unlink()
@@ -122,9 +124,10 @@ def main(profile, root=None):
     try:
         if not run.is_dir():
             raise ValueError(f"runs/{profile} is not there: run the notebooks first")
-        copy_folder(run / "figures", root / "figures", (".pdf", ".png"))
-        copy_folder(run / "tables", root / "report" / "tables", (".tex",))
-        text = numbers_tex(read_numbers(run / "numbers"), read_settings(run))
+        sources = run, root / "report" / "benchmarks"
+        copy_folders([s / "figures" for s in sources], root / "figures", (".pdf", ".png"))
+        copy_folders([s / "tables" for s in sources], root / "report" / "tables", (".tex",))
+        text = numbers_tex(read_numbers(*(s / "numbers" for s in sources)), read_settings(run))
         write(root / "report" / "numbers.tex", text.encode())
         absent = sorted(set(missing(root)))
         if absent:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from conftest import BIN
 from filelock import FileLock
 
-import mst.data
-from mst.data import CODECS, AudioDownloader, DownloadErrors, main, read_url_csv, safe_name
+from mst.data import CODECS, AudioDownloader, DownloadErrors, read_url_csv, safe_name
+from mst.ddim import download_main
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 SAMPLE_RATE = 22050
@@ -136,6 +136,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while not self.server.closing.is_set():
             self.wfile.write(bytes(65536))
 
+    def turned(self, suffix, wanted):
+        "Sends the client to a file of its own machine."
+        self.send_response(302)
+        self.send_header("Location", f"file://{self.server.folder}/sound{suffix}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def playlist(self, suffix, wanted):
+        "A stream whose only part is a file of the client's machine."
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfile://{self.server.folder}/sound.mp3\n#EXT-X-ENDLIST\n".encode()
+        self.start(len(text), "application/vnd.apple.mpegurl")
+        self.wfile.write(text)
+
     def page(self, suffix, wanted):
         "What a site shows to people: HTML with a player in it."
         html = b"<!DOCTYPE html><html><head><title>Fugue: a/b</title></head><body><audio src='/good/fugue.mp3'></audio>"
@@ -175,9 +188,7 @@ def assert_same_sound(path, sounds):
 
 
 def command(*args):
-    env = os.environ | {"PYTHONPATH": str(Path(mst.data.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-m", "mst.data", *map(str, args)], env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([BIN / "mst_download", *map(str, args)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("codec, source", [("mp3", ".mp3"), ("mp3", ".webm"), ("wav", ".wav"), ("wav", ".mp3"),
@@ -218,6 +229,14 @@ def test_table_with_failing_rows(site, tmp_path):
     with pytest.raises(DownloadErrors, match="8 of 11"):
         downloader.download_from_csv(table)
     assert site.log and not [path for path, _ in site.log if path.startswith("/good")]
+
+
+@pytest.mark.parametrize("address", ["turned/a.mp3", "playlist/a.m3u8"])
+def test_server_cannot_reach_files(site, tmp_path, address):
+    with pytest.raises(Exception):
+        AudioDownloader(tmp_path, retries=0).download_audio(f"{site.address}/{address}", "a")
+    assert not list(tmp_path.rglob("*.mp3")) and not [p for p in parts_in(tmp_path) if p.stat().st_size]
+    assert {path for path, _ in site.log} == {f"/{address}"}
 
 
 @pytest.mark.parametrize("behaviour", ["mute", "stalled"])
@@ -278,7 +297,7 @@ def test_changed_address_does_not_continue_old_bytes(site, tmp_path, sounds):
 def test_killed_run_resumes(site, tmp_path, sounds):
     table = write_table(tmp_path / "urls.csv", [["piano", "a", f"{site.address}/slow/a.wav"]])
     output = tmp_path / "downloads"
-    process = command("download", table, "--output", output, "--codec", "flac")
+    process = command(table, "--output", output, "--codec", "flac")
     deadline = time.monotonic() + 60
     while not any(p.stat().st_size > 16000 for p in parts_in(output)):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
@@ -361,9 +380,9 @@ def test_file_name_with_suffix_and_strange_folder(site, tmp_path, monkeypatch):
 def test_ffmpeg_missing(site, tmp_path, monkeypatch, capsys):
     table = write_table(tmp_path / "urls.csv", [["piano", "a", f"{site.address}/good/a.mp3"]])
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert main(["download", str(table), "--output", str(tmp_path / "downloads")]) == 1
+    assert download_main([str(table), "--output", str(tmp_path / "downloads")]) == 2
     error = capsys.readouterr().err
-    assert error == "ffmpeg and ffprobe not found: install FFmpeg (apt-get install ffmpeg)\n"
+    assert error == "mst_download: ffmpeg and ffprobe not found: install FFmpeg (apt-get install ffmpeg)\n"
     with pytest.raises(FileNotFoundError, match="apt-get install ffmpeg"):
         AudioDownloader(tmp_path).download_audio(f"{site.address}/good/a.mp3", "a")
     assert site.log == []
@@ -391,21 +410,21 @@ def test_table_from_a_spreadsheet(site, tmp_path):
 def test_table_with_a_mistake(tmp_path, capsys, content, message):
     table = tmp_path / "urls.csv"
     table.write_bytes(content)
-    assert main(["download", str(table), "--output", str(tmp_path / "downloads")]) == 1
+    assert download_main([str(table), "--output", str(tmp_path / "downloads")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"{table}, {message}") and error.count("\n") == 1
+    assert error.startswith(f"mst_download: {table}, {message}") and error.count("\n") == 1
     assert not (tmp_path / "downloads").exists()
 
 
 def test_command_line(site, tmp_path):
     rows = [["piano", "a", f"{site.address}/good/a.mp3"], ["harp", "b", f"{site.address}/missing/b.mp3"]]
     table = write_table(tmp_path / "urls.csv", rows)
-    process = command("download", table, "--output", tmp_path / "downloads", "--timeout", "5", "--retries", "0")
+    process = command(table, "--output", tmp_path / "downloads", "--timeout", "5", "--retries", "0")
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "1 of 2 recordings failed:\n  row 3, harp/b: " in err and "404" in err
+    assert process.returncode == 2 and "1 of 2 recordings failed:\n  row 3, harp/b: " in err and "404" in err
     assert "Traceback" not in err and files_in(tmp_path / "downloads") == ["piano/a.mp3"]
     write_table(table, rows[:1])
-    assert main(["download", str(table), "--output", str(tmp_path / "downloads")]) == 0
+    assert download_main([str(table), "--output", str(tmp_path / "downloads")]) == 0
 
 
 def test_the_committed_table():

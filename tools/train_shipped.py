@@ -40,8 +40,7 @@ def main(names):
         elif name == "styles":
             save_style_clips(run, root / STYLES)
         elif name == "ablation":
-            first_round, *_ = ROUNDS.values()
-            train_set, valid_set = twin_images(run, "train", first_round), twin_images(run, "val", (("plain",), ("fluid",)))
+            train_set, valid_set = twin_images(run, "train", ROUNDS[0][1]), twin_images(run, "val", (("plain",), ("fluid",)))
             ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 

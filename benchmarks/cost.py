@@ -1,0 +1,125 @@
+"""Cost against work: seconds and memory of building, a training step, transfer and evaluation, as each gets more to do.
+
+Every point is a process of its own, so that its peak of memory is its own; the time is the median of three runs, without start-up.
+"""
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import matplotlib.pyplot as plt
+import measure
+import numpy as np
+import torch
+
+from mst.data import Run, build_dataset_folder_structure, prepare_corpus
+from mst.ddim import RATE, STYLES, load_transfer, make_transfer, restyled
+from mst.evaluate import apply_method, by_image, rendered_recordings, score_sounds, sound_cases
+from mst.ldm import LDM, LDM_PRESETS, load_ldm
+from mst.train_ldm import LDMLoss, ldm_training
+from mst.training import has_bf16
+from mst.vocoder import InstrumentEar, load_vocoder
+
+KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is counted
+
+
+def building(profile, pieces):
+    corpus = prepare_corpus(Run(preset="report", profile=profile))
+    stems = set(corpus.pieces[:pieces])
+
+    def build():
+        with tempfile.TemporaryDirectory() as folder:
+            build_dataset_folder_structure(corpus.recordings, folder, trim=False, balance=False, stems=stems)
+    return build
+
+
+def training(profile, batch, frames=128):
+    ldm, loss_fn = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last), LDMLoss(ldm_training(Run(profile=profile)))
+    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], fused=True)
+    (content, style), generator = torch.rand(2, batch, 1, 128, frames), torch.Generator().manual_seed(0)
+    names = [""] * batch
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
+            loss = loss_fn(ldm, ((content, names), (style, names)), generator)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return step
+
+
+def transferring(profile, seconds, steps=1):
+    transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu", num_inference_steps=steps)
+    sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
+    return lambda: [None for _ in restyled(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
+
+
+def evaluating(profile, recordings):
+    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test", 1), load_vocoder(), InstrumentEar()
+    contents = dict(list(sorted(everything.items(), key=lambda item: item[0].stem))[:recordings])
+    cases, method = sound_cases(contents, everything), by_image(make_transfer(load_ldm(), None, 1), vocoder)
+    return lambda: score_sounds(*apply_method(method, cases), cases, ear, vocoder.config.audio)
+
+
+# what, against what, how to prepare it, sizes
+WORK = {
+    "building": ("pieces, by four instruments", building, (2, 4, 8, 16, 28)),
+    "training step": ("pairs in a batch", training, (2, 4, 8, 16, 32, 64, 128)),
+    "training step, 8 pairs": ("frames of a clip", lambda profile, frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
+    "transfer": ("seconds of sound", transferring, (4, 16, 64, 256)),
+    "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps), (1, 5, 20, 50)),
+    "evaluation": ("recordings, each to three others", evaluating, (1, 2, 4, 8, 16))}
+
+
+def point(profile, name, size):
+    """Seconds, and MB at most, of one work of one size; run in a process of its own."""
+    work = WORK[name][1](profile, size)
+    times = [measure.seconds(work) for _ in range(3)]
+    return statistics.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1e6
+
+
+def draw(found):
+    """Seconds above, memory below, one column for each work."""
+    fig, axes = plt.subplots(2, len(found), figsize=(1.6 * len(found), 3.4), layout="constrained", squeeze=False)
+    for (name, points), (top, bottom) in zip(found.items(), axes.T):
+        for k, ax in enumerate((top, bottom)):
+            sizes, values = zip(*((size, point[k]) for size, point in points.items()))
+            ax.loglog(sizes, values, "o-", ms=3)
+            ax.loglog(sizes, [values[-1] * size / sizes[-1] for size in sizes], ":", color="gray", lw=1)  # in proportion
+            ax.set_ylim(10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values))))
+            ax.minorticks_off()
+            ax.set_xticks(sizes[::2], map(str, sizes[::2]))
+            ax.tick_params(labelsize=7)
+        top.set_title(name, fontsize=7)
+        bottom.set_xlabel(WORK[name][0], fontsize=7)
+    axes[0, 0].set_ylabel("seconds", fontsize=8), axes[1, 0].set_ylabel("MB at most", fontsize=8)
+    return fig
+
+
+def main(smoke):
+    profile, found = "smoke" if smoke else "quick", {}
+    for name, (_, _, sizes) in list(WORK.items())[1:2] if smoke else WORK.items():
+        for size in sizes[:2] if smoke else sizes:
+            command = [sys.executable, __file__, profile, name, str(size)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found.setdefault(name, {})[size] = tuple(map(float, done.stdout.splitlines()[-1].split()))
+    run, rows = measure.results(smoke), []
+    for name, points in found.items():
+        *_, (a, (less, _)), (b, (more, memory)) = points.items()
+        smallest, (seconds, _) = next(iter(points.items()))
+        rows.append([name, WORK[name][0], f"{smallest} to {b}", f"{seconds:.2g} to {more:.2g}", f"{more / less / (b / a):.2f}",
+                     f"{math.log(more / less) / math.log(b / a):.2f}", f"{memory:.0f}"])
+    points = [[name, str(size), f"{t:.4g}", f"{mb:.0f}"] for name, of in found.items() for size, (t, mb) in of.items()]
+    run.table("bench_cost_points", ["work", "size", "seconds", "MB"], points)
+    run.save_figure(draw(found), "cost")
+    header = ["work", "against", "size", "seconds", "ratio", "exponent", "MB"]
+    measure.finish(run, "cost", header, rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        print(*point(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    else:
+        main(measure.options(__doc__).smoke)

@@ -1,0 +1,58 @@
+"""What the benchmarks share: options, interleaved timing, a description of the machine, and where results go."""
+import argparse
+import os
+import platform
+import re
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+
+os.environ["TQDM_DISABLE"] = "1"  # tables only, no progress
+
+from mst.data import Run, print_table
+
+
+def options(doc):
+    """Of a benchmark: `--smoke` is a trial of seconds, whose results are thrown away."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--smoke", action="store_true", help="a trial of seconds; nothing is kept")
+    return parser.parse_args()
+
+
+def results(smoke):
+    """A `Run` whose tables, figures and numbers report/collect.py finds: report/benchmarks."""
+    return Run(profile="benchmarks", out=tempfile.mkdtemp() if smoke else "report", notebook="benchmarks")
+
+
+def machine():
+    """Processor, cores in use, torch and date, in one line."""
+    cpuinfo = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else name[1] if name else platform.processor()
+    threads = torch.get_num_threads()
+    return f"{device}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}, {date.today()}"
+
+
+def seconds(function, *args):
+    """How long a call takes."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def interleaved(functions, repeats):
+    """{name: median seconds} of functions without arguments, all in every round, so that a slow minute slows all. One round warms up."""
+    rounds = [{name: seconds(f) for name, f in functions.items()} for _ in range(repeats + 1)][1:]
+    return {name: statistics.median(r[name] for r in rounds) for name in functions}
+
+
+def finish(run, name, header, rows, **numbers):
+    """Print a table and keep it, with the machine, for the report."""
+    print(machine())
+    print_table(header, rows)
+    run.table(f"bench_{name}", header, rows)
+    run.record(**numbers, **{f"bench_{name}_machine": machine()})
