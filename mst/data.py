@@ -56,6 +56,7 @@ import torch
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset, random_split
 from tqdm.auto import tqdm
 
@@ -1527,7 +1528,8 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
 
     pool = ThreadPoolExecutor(workers or min(8, len(os.sched_getaffinity(0))))
     try:
-        return list(tqdm(pool.map(work, jobs), total=len(jobs), desc=desc, delay=1))
+        with threadpool_limits(1, "blas"):  # threads of their own in every thread get in each other's way
+            return list(tqdm(pool.map(work, jobs), total=len(jobs), desc=desc, delay=1))
     finally:
         pool.shutdown(cancel_futures=True)
 
