@@ -192,10 +192,10 @@ def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
     "Between two images, the folder of one instrument goes."
     build_dataset_folder_structure(songs, tmp_path / "whole")
     saved, save = [], mst.data.Image.Image.save
-    def remove_once(image, path):
+    def remove_once(image, path, **options):
         saved.append(path)
         if len(saved) == 3: shutil.rmtree(path.parent)
-        save(image, path)
+        save(image, path, **options)
     monkeypatch.setattr(mst.data.Image.Image, "save", remove_once)
     with pytest.raises(mst.data.WriteError, match="/cut/harp/a_chunk2.png: not written, it or its folder was removed meanwhile"):
         build_dataset_folder_structure(songs, tmp_path / "cut", workers=1)
