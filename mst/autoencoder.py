@@ -70,7 +70,7 @@ class ResidualBlock(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c010
 class SpectrogramEncoder(nn.Module):
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1); what is a latent already stays."""
+    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1)."""
     def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
         super().__init__()
         channels, layers = encoder_channels(config), []
@@ -81,7 +81,7 @@ class SpectrogramEncoder(nn.Module):
         layers = layers[:-2 - config.blocks] + [nn.BatchNorm2d(config.latent_dim, affine=config.affine)]  # the latent is not rectified
         self.encoder = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor: return self.encoder(x) if x.shape[1] == 1 else x
+    def forward(self, x: Tensor) -> Tensor: return self.encoder(x)
 
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):

@@ -15,13 +15,13 @@ __all__ = ['NOT_WRITTEN', 'PART', 'SWEPT', 'PARAMETERS', 'PRESETS', 'PROFILES', 
            'find_soundfont', 'synthesizer_command', 'render_notes', 'Take', 'express', 'move', 'deepen', 'heighten',
            'ring', 'recipe', 'recipe_of', 'flac_bytes', 'render_piece', 'render_corpus', 'corpus_sources', 'tune_of',
            'similarity', 'sounding_until', 'propose_score', 'piece_name', 'choose_scores', 'make_scores',
-           'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor', 'decode_with_ffmpeg', 'read_sound',
-           'mel_bands', 'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording', 'usable_audio',
-           'images_of', 'build_recording', 'cut_longest', 'run_jobs', 'image_jobs', 'settle_images', 'prune_images',
-           'BuildSummary', 'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images',
-           'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece',
-           'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece',
-           'LogMel', 'AudioClips', 'sample_at', 'random_curves', 'random_sounds']
+           'corpus_pieces', 'render_takes', 'AudioConfig', 'AudioPreprocessor', 'run_ffmpeg', 'read_sound', 'mel_bands',
+           'find_recordings', 'parse_chunk_name', 'audio_to_images', 'UnusableRecording', 'usable_audio', 'images_of',
+           'build_recording', 'cut_longest', 'run_jobs', 'image_jobs', 'settle_images', 'prune_images', 'BuildSummary',
+           'build_dataset_folder_structure', 'read_image', 'parse_piece', 'select_images', 'ImageFolderNoSubdirs',
+           'instrument_folders', 'SpectrogramDataset', 'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus',
+           'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece', 'LogMel', 'AudioClips', 'sample_at',
+           'random_curves', 'random_sounds']
 
 # %% ../nbs/00_data.ipynb #c002
 import ast
@@ -1276,20 +1276,25 @@ class AudioPreprocessor:
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 FFMPEG_FORMATS = "aac,aiff,asf,flac,matroska,mov,mp3,ogg,wav"  # no playlists: those name other files
 
-def decode_with_ffmpeg(path: Path) -> io.BytesIO:
-    """The sound of a file that libsndfile cannot read (m4a, for one), as a file that it can (AU), with one channel."""
+def run_ffmpeg(
+    path,          # of a file that libsndfile cannot read (m4a, for one)
+    *options: str, # for the output, its name last; "-" is standard output
+    name=None,     # what errors call the file
+) -> bytes:
+    """Run FFmpeg on the first sound track of a file; returns standard output. Raises ValueError, or RuntimeError without FFmpeg."""
+    name = name or path
     if not shutil.which("ffmpeg"):
-        raise RuntimeError(f"{path}: needs ffmpeg to be read; install it (Debian: sudo apt-get install ffmpeg)")
+        raise RuntimeError(f"{name}: needs ffmpeg to be read; install it (Debian: sudo apt-get install ffmpeg)")
     command = ["ffmpeg", "-v", "error", "-nostdin", "-format_whitelist", FFMPEG_FORMATS, "-protocol_whitelist", "file",
-               "-i", f"file:{Path(path).resolve()}", "-map", "0:a:0", "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-"]
+               "-i", f"file:{Path(path).resolve()}", "-map", "0:a:0", *options]
     try:
         done = subprocess.run(command, capture_output=True, timeout=600)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"{path}: cannot be decoded (ffmpeg did not end in ten minutes)") from None
+        raise ValueError(f"{name}: cannot be decoded (ffmpeg did not end in ten minutes)") from None
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["ffmpeg failed"]
-        raise ValueError(f"{path}: cannot be decoded ({reason[0].split(': ')[-1]})")
-    return io.BytesIO(done.stdout)
+        raise ValueError(f"{name}: cannot be decoded ({reason[0].split(': ')[-1]})")
+    return done.stdout
 
 # %% ../nbs/00_data.ipynb #c158
 def read_sound(file, sample_rate: int) -> np.ndarray:
@@ -1315,7 +1320,7 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         raise ValueError(f"{path}: the file is empty")
     try:
         try: audio = read_sound(path, sr)
-        except sf.LibsndfileError: audio = read_sound(decode_with_ffmpeg(path), sr)
+        except sf.LibsndfileError: audio = read_sound(io.BytesIO(run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-")), sr)
     except (sf.LibsndfileError, ValueError) as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     if not len(audio):

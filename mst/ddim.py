@@ -6,10 +6,10 @@
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES', 'SUFFIXES', 'ddim_timesteps', 'ddim_step',
            'draw_like', 'ddim_sample', 'style_denoiser', 'generate', 'transfer', 'make_transfer', 'sharpness',
            'nearest_lsd', 'generate_many', 'invert', 'resampled', 'windows', 'balanced', 'SoundTransfer', 'restyled',
-           'clearest', 'style_of', 'save_style_clips', 'readable', 'ffmpeg_to_wave', 'written', 'transfer_file',
-           'device_of', 'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished',
-           'positive', 'download_parser', 'download', 'download_main', 'shard', 'build_parser', 'build', 'build_main',
-           'add_run', 'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
+           'clearest', 'style_of', 'save_style_clips', 'readable', 'written', 'transfer_file', 'device_of',
+           'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished', 'positive',
+           'download_parser', 'download', 'download_main', 'shard', 'build_parser', 'build', 'build_main', 'add_run',
+           'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
            'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
 
 # %% ../nbs/07_ddim.ipynb #c002
@@ -18,7 +18,6 @@ import csv
 import math
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,8 +38,8 @@ from tqdm.auto import tqdm
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .autoencoder import SHIPPED_AUTOENCODER, load_autoencoder, log_spectral_distance, save_autoencoder, train_on_sound
 from .data import (
-    CODECS, FFMPEG_FORMATS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure,
-    in_shard, one_line, render_corpus, render_takes)
+    CODECS, INSTRUMENTS, PROFILES, TAKES, AudioDownloader, DownloadErrors, build_dataset_folder_structure,
+    in_shard, one_line, render_corpus, render_takes, run_ffmpeg)
 from .evaluate import (
     MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_line, score_sounds, sound_cases)
 from .ldm import GUIDANCE, LDM, LDM_PRESETS, load_ldm, save_ldm
@@ -378,22 +377,12 @@ def readable(path: str | Path) -> Iterator[sf.SoundFile]:
         try: f = sf.SoundFile(path)
         except sf.LibsndfileError:
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound.w64"
-            ffmpeg_to_wave(path, copy, name)
+            run_ffmpeg(path, "-c:a", "pcm_s16le", "-y", str(copy), name=name)  # 16 bits
             f = sf.SoundFile(copy)
         stack.enter_context(f)
         if not f.frames: raise ValueError(f"{name}: holds no sound")
         if f.channels > 2: raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg -i ... -ac 2 mixes them)")
         yield f
-
-def ffmpeg_to_wave(path: str | Path, copy: Path, name: str):
-    "The first sound track of a file that libsndfile cannot read, as 16-bit samples in the file `copy`."
-    if not shutil.which("ffmpeg"): raise RuntimeError(f"{name}: needs ffmpeg to be read; install it (Debian: sudo apt-get install ffmpeg)")
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-format_whitelist", FFMPEG_FORMATS, "-protocol_whitelist", "file",
-               "-i", f"file:{Path(path).resolve()}", "-map", "0:a:0", "-c:a", "pcm_s16le", "-y", str(copy)]
-    done = subprocess.run(command, capture_output=True)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["ffmpeg failed"]
-        raise ValueError(f"{name}: cannot be decoded ({reason[0].split(': ')[-1]})")
 
 # %% ../nbs/07_ddim.ipynb #c104
 @contextmanager

@@ -309,14 +309,13 @@ class LDM(nn.Module):
         return self
 
     def encode(self, x: Tensor) -> Tensor:
-        "Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient."
-        with torch.no_grad(): return self.encoder(x)
+        "Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient; what is a latent already stays."
+        with torch.no_grad(): return self.encoder(x) if x.shape[1] == 1 else x
 
     def decode(self, z: Tensor) -> Tensor:
         "Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [0, 1]."
         x = self.decoder(z)
         return (x + 1) / 2 if self.config.own_decoder else x.clamp(0, 1)
-
 
 # %% ../nbs/04_ldm.ipynb #c059
 @patch

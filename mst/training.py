@@ -267,7 +267,11 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
         progress.steps += 1
         if train: self.call("after_step")
         if self.stopping: self.stop(len(self.batches(self.train_data, True)))
-    return progress.means
+    means = progress.means
+    if not means or not all(map(math.isfinite, means.values())):
+        raise FloatingPointError(f"epoch {self.epoch + 1} has no finite {'training' if train else 'validation'} loss "
+                                 f"({means or 'all steps were skipped'}); {self.saved or 'nothing was saved'}: try a smaller learning rate")
+    return means
 
 # %% ../nbs/01_training.ipynb #c026
 @patch
@@ -449,27 +453,27 @@ class Checkpoint(Callback):
             if isinstance(c, EMA): parts["ema"] = c.model.state_dict()
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
 
-    def save(self, trainer: Trainer, improved: bool = False):
+    def save(self, trainer: Trainer, loss: float = math.inf):
+        self.at = time.monotonic()  # also where it fails: the next try is at the next checkpoint, not at the next step
         tensors, progress = self.tensors(trainer), trainer.progress
         if broken := [k for k, v in tensors.items() if v.is_floating_point() and not v.isfinite().all()]:
             raise FloatingPointError(f"{broken[0]} is no longer finite in epoch {trainer.epoch + 1}, step {progress.steps}; "
                                      f"{trainer.saved or 'nothing was saved'}: try a smaller learning rate")
         progress.seconds = time.perf_counter() - trainer.start if progress.steps else 0.
         info = {"config": trainer.config, "epoch": trainer.epoch, "seed": trainer.seed, "metrics": trainer.metrics}
-        if improved: save_tensors(self.folder / "best.safetensors", weights_of(tensors), info)
+        best = self.folder / "best.safetensors"
+        if loss < self.best or loss < math.inf and not best.exists():
+            save_tensors(best, weights_of(tensors), info)
+            self.best = loss  # not before it is written
         info |= {"learning_rates": [g["lr"] for g in trainer.optimizer.param_groups], "callbacks": [c.state() for c in trainer.callbacks],
                  "progress": vars(progress)}
         save_tensors(self.folder / "last.safetensors", tensors, info)
         trainer.saved = f"{self.folder / 'last.safetensors'} holds epoch {trainer.epoch} and {progress.steps} steps of the next"
-        self.at = time.monotonic()
 
 # %% ../nbs/01_training.ipynb #c048c
 @patch
 def after_epoch(self: Checkpoint, trainer: Trainer):
-    loss = trainer.metrics.get("valid_loss", trainer.metrics["train_loss"])
-    improved = loss < self.best or not (self.folder / "best.safetensors").exists()
-    self.best = loss if improved else self.best
-    trainer.write(self.save, trainer, improved)
+    trainer.write(self.save, trainer, trainer.metrics.get("valid_loss", trainer.metrics["train_loss"]))
 
 @patch
 def after_step(self: Checkpoint, trainer: Trainer):
