@@ -152,7 +152,7 @@ def folder_lock(
     def take(name):
         lock = FileLock(path / name)
         try:
-            return lock.acquire(timeout=0)
+            return lock.acquire(timeout=.1)  # two shards pass the gate one after the other, in no time
         except Timeout:
             if not waited: print(f"{path}: {what} waits for another process that is at work in this folder", flush=True)
             waited.append(name)
