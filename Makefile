@@ -58,7 +58,7 @@ test-long: setup
 
 # What they find lies in report/benchmarks. The report takes it from there, now if the notebooks have run, else with make report.
 bench: setup
-	for name in training dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
+	for name in training curves dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh; }
 
 notebooks: setup
@@ -69,4 +69,4 @@ shipped: setup
 	python tools/train_shipped.py $(NAMES)
 
 clean:
-	rm -rf runs report/build data/downloads data/takes data/processed_images* data/midi
+	rm -rf runs report/build data/downloads data/samples data/takes data/processed_images* data/midi

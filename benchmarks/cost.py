@@ -19,7 +19,7 @@ from mst.ddim import RATE, STYLES, load_transfer, make_transfer, restyled
 from mst.evaluate import apply_method, by_image, rendered_recordings, score_sounds, sound_cases
 from mst.ldm import LDM, LDM_PRESETS, load_ldm
 from mst.train_ldm import LDMLoss, ldm_training
-from mst.training import has_bf16
+from mst.training import has_bf16, memory_kept
 from mst.vocoder import InstrumentEar, load_vocoder
 
 KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is counted
@@ -35,18 +35,19 @@ def building(profile, pieces):
     return build
 
 
-def training(profile, batch, frames=128):
+def training(profile, batch, frames=128, kept=1000):
     ldm, loss_fn = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last), LDMLoss(ldm_training(Run(profile=profile)))
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], fused=True)
     (content, style), generator = torch.rand(2, batch, 1, 128, frames), torch.Generator().manual_seed(0)
     names = [""] * batch
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
-            loss = loss_fn(ldm, ((content, names), (style, names)), generator)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        with memory_kept(kept):  # as `Trainer.fit` does; 32 MB is what glibc does by itself
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
+                loss = loss_fn(ldm, ((content, names), (style, names)), generator)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     return step
 
 
@@ -67,6 +68,7 @@ def evaluating(profile, recordings):
 WORK = {
     "building": ("pieces, by four instruments", building, (2, 4, 8, 16, 28)),
     "training step": ("pairs in a batch", training, (2, 4, 8, 16, 32, 64, 128)),
+    "without memory kept": ("pairs in a batch", lambda profile, batch: training(profile, batch, kept=32), (32, 64, 128)),
     "training step, 8 pairs": ("frames of a clip", lambda profile, frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
     "transfer": ("seconds of sound", transferring, (4, 16, 64, 256)),
     "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps), (1, 5, 20, 50)),
@@ -81,9 +83,13 @@ def point(profile, name, size):
 
 
 def draw(found):
-    """Seconds above, memory below, one column for each work."""
-    fig, axes = plt.subplots(2, len(found), figsize=(1.6 * len(found), 3.4), layout="constrained", squeeze=False)
-    for (name, points), (top, bottom) in zip(found.items(), axes.T):
+    """Seconds above, memory below, a pair of panels for each work, four of them side by side."""
+    columns, blocks = min(4, len(found)), -(-len(found) // 4)
+    fig, axes = plt.subplots(2 * blocks, columns, figsize=(1.7 * columns, 2.9 * blocks), layout="constrained", squeeze=False)
+    for ax in axes[-2:, len(found) - 4 * (blocks - 1):].flat:
+        ax.axis("off")
+    for i, (name, points) in enumerate(found.items()):
+        top, bottom = axes[i // 4 * 2:i // 4 * 2 + 2, i % 4]
         for k, ax in enumerate((top, bottom)):
             sizes, values = zip(*((size, point[k]) for size, point in points.items()))
             ax.loglog(sizes, values, "o-", ms=3)
@@ -92,9 +98,10 @@ def draw(found):
             ax.minorticks_off()
             ax.set_xticks(sizes[::2], map(str, sizes[::2]))
             ax.tick_params(labelsize=7)
-        top.set_title(name, fontsize=7)
+            if i % 4 == 0:
+                ax.set_ylabel(("seconds", "MB at most")[k], fontsize=8)
+        top.set_title(name, fontsize=8)
         bottom.set_xlabel(WORK[name][0], fontsize=7)
-    axes[0, 0].set_ylabel("seconds", fontsize=8), axes[1, 0].set_ylabel("MB at most", fontsize=8)
     return fig
 
 

@@ -7,6 +7,7 @@ profile `full` (untrained here: its weights are a download, its speed is the sam
 """
 import statistics
 import time
+from contextlib import nullcontext
 from copy import copy, deepcopy
 
 import measure
@@ -17,9 +18,10 @@ from mst.autoencoder import VGGishFeatureLoss, feature_layers, get_autoencoder, 
 from mst.data import Run, read_image
 from mst.ldm import LDM, LDM_PRESETS
 from mst.train_ldm import KeptImages, LDMLoss, ldm_training, pair_datasets
-from mst.training import has_bf16
+from mst.training import has_bf16, memory_kept
 
-PARTS = ("plain loop", "images as bytes in memory", "latents and features kept", "channels last", "fused optimizer", "bfloat16")
+PARTS = ("plain loop", "images as bytes in memory", "latents and features kept", "channels last", "fused optimizer", "memory kept",
+         "bfloat16")
 
 
 def plain_objective(ldm, training, layers, content, style, generator):
@@ -64,29 +66,36 @@ def make_step(parts, run, training, layers, kept, learned, paths):
         return torch.stack([torch.tensor(read_image(paths[n])[None, :, :128]).float() / 255 for n in numbers.tolist()])
 
     def step(batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            if fast:
-                loss = loss_fn(ldm, batch, generator)["loss"]
-            else:
-                loss = plain_objective(ldm, training, loss_fn.feature_loss.layers, *map(images, batch.T), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        with memory_kept(1000) if "memory kept" in parts else nullcontext():
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                if fast:
+                    loss = loss_fn(ldm, batch, generator)["loss"]
+                else:
+                    loss = plain_objective(ldm, training, loss_fn.feature_loss.layers, *map(images, batch.T), generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         return loss.item()
     return step
 
 
-def compare(run, layers, num_pairs, batch_size, steps):
-    """{part: median seconds of a step}, each part with those before it, and {part: losses of all steps}; the first step does not count."""
+def make_steps(run, layers, num_pairs):
+    """The pairs as numbers [N, 2], and {part: its step, see `make_step`}, each part with those before it."""
     pairs, training = pair_datasets(run, num_pairs)[0], ldm_training(run)
     kept, learned, paths = KeptImages(pairs), {}, {}
     for (content, style), (a, i, b, j) in zip(kept.pairs[0].tolist(), pairs.pairs):
         paths |= {content: pairs.datasets[a].paths[i], style: pairs.datasets[b].paths[j]}
     parts = [*PARTS[:-1], *(["bfloat16"] if has_bf16("cpu") else [])]
-    step = {part: make_step(parts[:k + 1], run, training, layers, kept, learned, paths) for k, part in enumerate(parts)}
+    return kept.pairs[0], {part: make_step(parts[:k + 1], run, training, layers, kept, learned, paths) for k, part in enumerate(parts)}
+
+
+def compare(run, layers, num_pairs, batch_size, steps):
+    """{part: median seconds of a step}, and {part: losses of all steps}; the first step does not count."""
+    pairs, step = make_steps(run, layers, num_pairs)
+    parts = list(step)
     times, losses = {part: [] for part in parts}, {part: [] for part in parts}
     for k in range(steps + 1):
-        batch = kept.pairs[0][(torch.arange(batch_size) + k * batch_size) % num_pairs]
+        batch = pairs[(torch.arange(batch_size) + k * batch_size) % num_pairs]
         for part in parts:
             start = time.perf_counter()
             losses[part].append(step[part](batch))

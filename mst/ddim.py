@@ -7,7 +7,7 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'CLIP', 'STYLES',
            'draw_like', 'ddim_sample', 'style_denoiser', 'generate', 'transfer', 'make_transfer', 'sharpness',
            'nearest_lsd', 'generate_many', 'invert', 'resampled', 'windows', 'balanced', 'SoundTransfer', 'restyled',
            'clearest', 'style_of', 'save_style_clips', 'readable', 'written', 'transfer_file', 'device_of',
-           'mixed_style', 'load_transfer', 'transfer_parser', 'output_path', 'main', 'finished', 'positive',
+           'mixed_style', 'load_transfer', 'guidance', 'transfer_parser', 'output_path', 'main', 'finished', 'positive',
            'download_parser', 'download', 'download_main', 'shard', 'build_parser', 'build', 'build_main', 'add_run',
            'run_of', 'train_parser', 'train', 'train_main', 'evaluate_parser', 'evaluate', 'evaluate_main',
            'spectrogram', 'twin_of', 'Cancelled', 'Explorer']
@@ -42,7 +42,7 @@ from .data import (
     in_shard, one_line, render_corpus, render_takes, run_ffmpeg)
 from .evaluate import (
     MEASURES, Transfer, apply_method, by_image, one_noise, rendered_recordings, score_line, score_sounds, sound_cases)
-from .ldm import GUIDANCE, LDM, LDM_PRESETS, load_ldm, save_ldm
+from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
 from .run import Run, atomic_path, print_table, project_root
 from .train_ldm import LDM_TRAINING_PRESETS, train_mst, train_on_twins, twin_images
 from .training import training_card
@@ -111,17 +111,13 @@ def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C
 # %% ../nbs/07_ddim.ipynb #c036
 def style_denoiser(ldm: LDM, style: Tensor | dict[str, Tensor],  # images [B or 1, 1, n_mels, T'], or what `encode_style` made of them
                    content: Tensor | None = None,  # its latent [B, C, H, W], for models that see it
-                   guidance_scale: float = 1.,  # 1: none; 2: twice as far from what the model would do without the style
+                   guidance_scale: float | Tensor = 1.,  # 1: none; 2: twice as far from what the model would do without the style
                    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     "The model's estimate (z_0, noise) with this style, which is encoded once; guidance as Ho and Salimans (2022)."
     encoded = style if isinstance(style, dict) else ldm.encode_style(style)
     def predict(z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         styles = {k: v.expand(len(z_t), *v.shape[1:]) for k, v in encoded.items()}
-        output = ldm.estimate(z_t, t, styles, content)
-        if guidance_scale != 1:
-            without = ldm.estimate(z_t, t, ldm.no_style(styles), content)
-            output = without + guidance_scale * (output - without)
-        return ldm.forward_diffusion.implied(z_t, t, output)
+        return ldm.forward_diffusion.implied(z_t, t, ldm.guided(z_t, t, styles, content, guidance_scale))
     return predict
 
 # %% ../nbs/07_ddim.ipynb #c037
@@ -148,19 +144,20 @@ def transfer(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
              t: int | None = None,  # noise the content to this step; None: to the noisiest, as the report
              num_inference_steps: int = 50, eta: float = 0., generator: torch.Generator | None = None,
              noise: Tensor | None = None,  # what is added to the content; None: drawn from `generator`
-             guidance_scale: float = 1.,
+             guidance_scale: float | None = 1.,  # None: chosen for each content, see `LDM.choose_guidance`
              ) -> Tensor:  # images [B, 1, 128, T] in [0, 1]
     "The content, noised to step `t` and denoised again under a style (report, 4.9); models that see the content see it all along."
     z_0, diffusion = ldm.encode(content), ldm.forward_diffusion
     steps = ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps, t)
     noise = draw_like(z_0, generator) if noise is None else noise.to(z_0)
     z_t = diffusion(z_0, torch.full((len(z_0),), steps[0], device=z_0.device), noise)
-    denoiser = style_denoiser(ldm, style, z_0, guidance_scale)
+    styles = {k: v.expand(len(z_0), *v.shape[1:]) for k, v in (style if isinstance(style, dict) else ldm.encode_style(style)).items()}
+    denoiser = style_denoiser(ldm, styles, z_0, ldm.choose_guidance(z_0, styles, noise) if guidance_scale is None else guidance_scale)
     return ldm.decode(ddim_sample(denoiser, z_t, steps, diffusion.alphas_cumprod, eta, generator)).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c040
 def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0., seed: int = 0,
-                  guidance_scale: float = 1.) -> Transfer:
+                  guidance_scale: float | None = 1.) -> Transfer:
     "`transfer` with everything but content and style fixed, on the model's device, for `mst.evaluate.benchmark`."
     device = next(ldm.parameters()).device
     def sampled(content: Tensor, style: Tensor) -> Tensor:
@@ -238,11 +235,11 @@ def balanced(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what `LDM.encode_style` made of a clip.
 
-    Neighbouring windows share `OVERLAP` frames: there their noise is the same, their latents are blended, and the later one's phases
-    begin as the earlier one's, so that one sound can become the other within a few frames.
+    Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP` frames: there their noise is the same,
+    their latents are blended, and the later one's phases begin as the earlier one's: one sound can become the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor], num_inference_steps: int = 1,
-                 guidance_scale: float = GUIDANCE, strength: float = 1., seed: int = 0):
+                 guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
         if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         self.ldm, self.vocoder, self.style, self.guidance_scale, self.seed = ldm, vocoder, style, guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
@@ -259,7 +256,8 @@ class SoundTransfer:
         "A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those `before` that it shares."
         z = self.ldm.encode(self.log_mel.image(mel, reference))
         noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        denoiser = style_denoiser(self.ldm, self.style, z, self.guidance_scale)
+        if before is None: self.scale = self.guidance_scale or self.ldm.choose_guidance(z, self.style, noise)
+        denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
         z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
         if before is not None:
             n, edge = before.shape[-1], EDGE // 8
@@ -440,6 +438,10 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto", other: s
     return SoundTransfer(ldm, vocoder, mixed_style(ldm, style, other, mix), **options)
 
 # %% ../nbs/07_ddim.ipynb #c107
+def guidance(text: str) -> float | None:
+    "An argument: a scale, or auto for one that is chosen."
+    return None if text == "auto" else float(text)
+
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
     parser = argparse.ArgumentParser(prog="mst_transfer", description="Play recordings on another instrument, the notes kept.",
@@ -453,7 +455,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("-o", "--output", help="a wav, flac, ogg or mp3 file; - is standard output; a folder for several contents; "
                                "without it, CONTENT_STYLE.wav in this folder")
     add("--steps", type=int, default=1, help="DDIM steps; 1 is nearest to the truth (%(default)s)")
-    add("--guidance", type=float, default=GUIDANCE, help="above 1: more of the style (%(default)s)")
+    add("--guidance", type=guidance, metavar="SCALE", help="above 1: more of the style; without it, chosen for each content")
     add("--strength", type=float, default=1., help="how far the content is noised, above 0 and up to 1 (%(default)s)")
     add("--seed", type=int, default=0, help="of the noise (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
@@ -628,7 +630,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--take", default="plain", choices=TAKES, help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
     add("--steps", type=positive, default=1, help="DDIM steps (%(default)s)")
-    add("--guidance", type=float, default=GUIDANCE, help="above 1: more of the style (%(default)s)")
+    add("--guidance", type=guidance, metavar="SCALE", help="above 1: more of the style; without it, chosen for each content")
     for name in ("ldm", "vocoder", "autoencoder"): add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick")
@@ -689,7 +691,7 @@ class Explorer:
         self.networks = load_ldm().to(device_of(device)).eval(), load_vocoder().to(device_of(device)).eval()
         self.folder, self.cancelled, self.thread = tempfile.TemporaryDirectory(), threading.Event(), None
         shown = {name.replace("_", " "): name for name in INSTRUMENTS}
-        wide = {"style": {"description_width": "7em"}, "layout": w.Layout(width="26em")}
+        wide = {"style": {"description_width": "9em"}, "layout": w.Layout(width="26em")}
         def slider(name, value, low, high, step=1):
             kind = w.IntSlider if step == 1 else w.FloatSlider
             return kind(value, min=low, max=high, step=step, description=name, continuous_update=False, **wide)
@@ -698,7 +700,7 @@ class Explorer:
         self.other = w.Dropdown(options=shown, value="piano", description="second style", **wide)
         self.mix = slider("share of it", 0, 0, 1, .05)
         self.steps = slider("steps", 1, 1, 50)
-        self.guidance = slider("guidance", GUIDANCE, 0, 4, .05)
+        self.guidance = slider("guidance (0: auto)", 0, 0, 4, .05)
         self.strength = slider("strength", 1, .05, 1, .05)
         self.seed = slider("seed", 0, 0, 99)
         upload = lambda label: w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))
@@ -773,7 +775,8 @@ def run(self: Explorer):
     self.play.disabled, self.cancel.disabled, self.bar.value, output = True, False, 0, Path(self.folder.name) / "output.flac"
     try:
         tokens = mixed_style(self.networks[0], self.style.value, self.other.value, self.mix.value)
-        transfer = SoundTransfer(*self.networks, tokens, self.steps.value, self.guidance.value, self.strength.value, self.seed.value)
+        options = self.steps.value, self.guidance.value or None, self.strength.value, self.seed.value
+        transfer = SoundTransfer(*self.networks, tokens, *options)
         with readable(self.content.value) as f: length = f.frames / f.samplerate * RATE / HOP  # frames
         pieces = 1 + max(0, math.ceil((length - WINDOW) / (WINDOW - OVERLAP)))
         def stepped(*_):

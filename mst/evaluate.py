@@ -180,19 +180,17 @@ def one_noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.randn((1, *shape[1:]), generator=torch.Generator().manual_seed(seed)).expand(*shape)
 
 # %% ../nbs/06_evaluate.ipynb #c042
-def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float = 1.) -> Transfer:
-    "The report's forward pass as a transfer: content noised to step `t`, one (guided) noise estimate, decoded (report, 4.7)."
+def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float | None = 1.) -> Transfer:
+    "The report's forward pass as a transfer: content noised to step `t`, one estimate, decoded (report, 4.7); guidance None: chosen."
     device = next(ldm.parameters()).device
     @torch.no_grad()
     def transfer(content: Tensor, style: Tensor) -> Tensor:
         content, style = content.to(device), style.to(device)
-        noise = one_noise(ldm.encode(content).shape, seed).to(device)
-        steps = torch.full((len(content),), t, device=device)
-        estimate = ldm(content, style, steps, noise, decode=guidance_scale == 1)
-        if guidance_scale == 1: return estimate.image
-        without = ldm(content, style, steps, noise, without_style=torch.ones_like(steps, dtype=torch.bool), decode=False).output
-        output = without + guidance_scale * (estimate.output - without)
-        return ldm.decode(ldm.forward_diffusion.implied(estimate.z_t, steps, output)[0])
+        z, styles = ldm.encode(content), ldm.encode_style(style)
+        noise, steps = one_noise(z.shape, seed).to(device), torch.full((len(z),), t, device=device)
+        z_t = ldm.forward_diffusion(z, steps, noise)
+        scale = ldm.choose_guidance(z, styles, noise) if guidance_scale is None else guidance_scale
+        return ldm.decode(ldm.forward_diffusion.implied(z_t, steps, ldm.guided(z_t, steps, styles, z, scale))[0])
     return transfer
 
 # %% ../nbs/06_evaluate.ipynb #c045

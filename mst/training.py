@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'save_tensors', 'load_tensors', 'load_weights', 'config_from_dict', 'weights_digest', 'optimizer_tensors',
-           'load_optimizer_tensors', 'Callback', 'Progress', 'Trainer', 'has_bf16', 'to_device', 'first_tensor',
-           'Stopped', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay', 'EMA', 'differences', 'weights_of',
-           'Checkpoint', 'resume', 'train_in', 'training_card']
+           'load_optimizer_tensors', 'Callback', 'Progress', 'Trainer', 'has_bf16', 'memory_kept', 'to_device',
+           'first_tensor', 'Stopped', 'History', 'plot_history', 'ReduceLROnPlateau', 'CosineDecay', 'EMA',
+           'differences', 'weights_of', 'Checkpoint', 'resume', 'train_in', 'training_card']
 
 # %% ../nbs/01_training.ipynb #c002
 import csv
+import ctypes
 import hashlib
 import io
 import json
@@ -18,7 +19,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import date
@@ -191,6 +192,19 @@ def has_bf16(device: str | torch.device) -> bool:
     "Whether `device` multiplies bfloat16 matrices faster than float32: GPUs, and processors with matrix units (AMX)."
     return torch.device(device).type == "cuda" or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
+# %% ../nbs/01_training.ipynb #memory-a
+@contextmanager
+def memory_kept(megabytes: int):
+    """Within: freed blocks of up to so many MB are kept for later ones, larger ones given back at once. Only where glibc is."""
+    def keep(megabytes):
+        with suppress(AttributeError, OSError, TypeError):  # another C library
+            libc = ctypes.CDLL(None)
+            libc.mallopt(-3, megabytes * 10**6), libc.mallopt(-1, 2 * megabytes * 10**6)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            libc.malloc_trim(0)
+    keep(megabytes)
+    try: yield
+    finally: keep(32)  # what glibc comes to by itself
+
 # %% ../nbs/01_training.ipynb #c022
 def to_device(batch, device: torch.device):
     "Move every tensor of a nested batch to `device`; everything else stays as it is."
@@ -281,7 +295,7 @@ def fit(self: Trainer, epochs: int) -> Trainer:
     self.call("before_fit")
     if self.processes > 1:
         for v in self.model.state_dict().values(): torch.distributed.broadcast(v, 0)
-    with self.signals():
+    with self.signals(), memory_kept(1000) if self.device.type == "cpu" else nullcontext():
         while self.epoch < epochs:
             self.start = time.perf_counter() - self.progress.seconds
             metrics = {f"train_{k}": v for k, v in self.run_epoch(self.train_data, True).items()}

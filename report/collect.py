@@ -102,6 +102,7 @@ def missing(root):
     """What report/*.tex uses and the run did not write, one line each."""
     report = root / "report"
     tex = {p: re.sub(r"(?<!\\)%.*", "", p.read_text(encoding="utf-8")) for p in sorted(report.glob("*.tex"))}
+    tex = {p: re.sub(r"(?s)\\ifdefined\b.*?\\fi\b", "", text) for p, text in tex.items()}  # what may be missing
     defined = set(re.findall(r"\\newcommand\{\\(\w+)\}", "".join(tex.values())))
     wanted = [(p, m) for p, text in tex.items() for m in re.finditer(
         r"\\includegraphics\*?(?:\[[^]]*\])?\{(?P<figure>[^}#]+)\}|\\input\{(?P<table>tables/[^}#]+)\}"

@@ -40,7 +40,7 @@ def project(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "main.tex").write_text(
         "\\input{numbers} \\numDataPieces{} \\runDevice \\includegraphics[width=1cm]{loss}\n"
-        "% \\numNothing\n\\input{tables/scores} \\num{5}\n")
+        "% \\numNothing\n\\ifdefined\\numNothing It is \\numNothing. \\fi\n\\input{tables/scores} \\num{5}\n")
     return tmp_path
 
 

@@ -21,6 +21,7 @@ def test_weights_say_what_they_are(path):
         info = json.loads(next(iter(f.metadata().values())))
         assert info["config"] and {str(f.get_tensor(k).dtype) for k in f.keys()} <= {"torch.float16", "torch.int64"}
     assert f"## {path.name}" in (ROOT / "data" / "pretrained" / "README.md").read_text()
+    assert any(path.name in nb.read_text() for nb in (ROOT / "nbs").glob("*.ipynb"))  # or make report would not see a change
 
 
 def test_an_unknown_name_is_refused():

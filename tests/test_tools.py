@@ -53,7 +53,11 @@ def test_runs_only_what_changed(project, capsys):
     (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n# %% ../nbs/01_b.ipynb #c001\n")
     assert ran() == []
     (project / "data" / "x.csv").write_text("a\n")
-    assert ran() == ["00_a", "01_b"]
+    assert ran() == []  # nobody names it
+    notebook(second, PARAMETERS, "open('data/x.csv').read()")
+    assert ran() == ["01_b"]
+    (project / "data" / "x.csv").write_text("b\n")
+    assert ran() == ["01_b"]
     first.touch()
     assert ran() == []
 

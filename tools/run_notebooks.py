@@ -2,8 +2,8 @@
 
 What is up to date is not run again.
 
-A notebook is up to date if its code, the modules it may import, the committed data and the notebooks before it are
-what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not
+A notebook is up to date if its code, the modules it may import, the committed data that these name and the notebooks
+before it are what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not
 matter and an output without its hash cannot exist. Outputs are moved into place when complete: a run that was killed
 goes on with the notebook it was in.
 """
@@ -39,7 +39,8 @@ def modules_of(notebook, lib="mst"):
 def fingerprint(notebook, before):
     """Hash of all that the output of `notebook` depends on; `before` is the fingerprint of the notebook before it."""
     parts = [before, *("".join(c["source"]) for c in code_cells(notebook)), *modules_of(notebook)]
-    data = [p for pattern in ("*.csv", "pretrained/*") for p in sorted(Path("data").glob(pattern)) if p.is_file()]
+    data = [p for pattern in ("*.csv", "pretrained/*.safetensors") for p in sorted(Path("data").glob(pattern))
+            if any(p.name in text for text in parts)]  # that a later one also reads, the one before has named
     return hashlib.sha256(b"\0".join([p.encode() for p in parts] + [p.read_bytes() for p in data])).hexdigest()
 
 
