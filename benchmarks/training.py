@@ -66,15 +66,14 @@ def make_step(parts, run, training, layers, kept, learned, paths):
         return torch.stack([torch.tensor(read_image(paths[n])[None, :, :128]).float() / 255 for n in numbers.tolist()])
 
     def step(batch):
-        with memory_kept(1000) if "memory kept" in parts else nullcontext():
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                if fast:
-                    loss = loss_fn(ldm, batch, generator)["loss"]
-                else:
-                    loss = plain_objective(ldm, training, loss_fn.feature_loss.layers, *map(images, batch.T), generator)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            if fast:
+                loss = loss_fn(ldm, batch, generator)["loss"]
+            else:
+                loss = plain_objective(ldm, training, loss_fn.feature_loss.layers, *map(images, batch.T), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         return loss.item()
     return step
 
@@ -90,21 +89,26 @@ def make_steps(run, layers, num_pairs):
 
 
 def compare(run, layers, num_pairs, batch_size, steps):
-    """{part: median seconds of a step}, and {part: losses of all steps}; the first step does not count."""
+    """{part: median seconds of a step}, and {part: losses of all steps}.
+
+    The parts take turns, four steps each, whose first, which warms up what the others left, does not count.
+    """
     pairs, step = make_steps(run, layers, num_pairs)
-    parts = list(step)
-    times, losses = {part: [] for part in parts}, {part: [] for part in parts}
-    for k in range(steps + 1):
-        batch = pairs[(torch.arange(batch_size) + k * batch_size) % num_pairs]
-        for part in parts:
-            start = time.perf_counter()
-            losses[part].append(step[part](batch))
-            times[part].append(time.perf_counter() - start)
-    return {part: statistics.median(t[1:]) for part, t in times.items()}, losses
+    times, losses = {part: [] for part in step}, {part: [] for part in step}
+    for first in range(0, steps, 4):
+        for part in step:
+            with memory_kept(1000) if part in PARTS[PARTS.index("memory kept"):] else nullcontext():
+                for k in range(first, first + 4):
+                    batch = pairs[(torch.arange(batch_size) + k * batch_size) % num_pairs]
+                    start = time.perf_counter()
+                    losses[part].append(step[part](batch))
+                    if k > first:
+                        times[part].append(time.perf_counter() - start)
+    return {part: statistics.median(t) for part, t in times.items()}, losses
 
 
 def main(smoke):
-    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 2) if smoke else (64, 32, 12)
+    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 4) if smoke else (64, 32, 16)
     networks = {"quarter": load_instrument_net().features, "full": feature_layers()}
     rows, numbers = [], {}
     for name, layers in list(networks.items())[:1 if smoke else 2]:
