@@ -319,8 +319,7 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
     """Content, target and style clips for some places, uint8 [B, 1, n_mels, frames] each, and (content's, target's) instruments.
 
     `same` is the share in which content and target are one recording, `blends` that in which target and style lie between the instrument
-    named and another, in each band as far from both in one as in the other; as many contents lie between two instruments. Style and
-    target have one speed: sizes are told apart.
+    named and another, in each band as far from both in one as in the other. Style and target have one speed: sizes are told apart.
     """
     cut = lambda image, start: image[:, start:start + self.frames]
     sounds = lambda clip, share: (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
@@ -340,10 +339,8 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
             first = min(first, *(of[key][speed].shape[1] - self.frames for key in ((take_a, a), (take_b, b))))
             content, target = cut(of[take_a, a][speed], first), cut(of[take_b, b][speed], first)
             if sounds(content, .3) and sounds(target, .3): break
-        by_band = lambda: torch.linspace(rng.random(), rng.random(), len(content))[:, None] if rng.random() < blends else None
-        blend = lambda one, other, share: torch.lerp(one.float(), other.float(), share).byte() if share is not None else one
-        content = blend(content, cut(of[rng.choice(sorted(of))][speed], first), by_band())
-        keys, share = ((take_b, b), rng.choice(sorted(of))), by_band()
+        keys, share = ((take_b, b), rng.choice(sorted(of))), None
+        if rng.random() < blends: share = torch.linspace(rng.random(), rng.random(), len(content))[:, None]  # of the other, by band
         elsewhere = lambda: sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys() - {name}) if len(players) > 1 else [name]
         if share is None or not elsewhere(): keys, share = keys[:1] * 2, None
         for _ in range(10):
@@ -351,7 +348,8 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
             at = rng.randrange(min(image.shape[1] for image in images) - self.frames + 1)
             style = [cut(image, at) for image in images]
             if sounds(style[0], .5): break
-        clips.append((content, blend(target, cut(of[keys[1]][speed], first), share), blend(*style, share)))
+        blend = lambda one, other: torch.lerp(one.float(), other.float(), share).byte() if share is not None else one
+        clips.append((content, blend(target, cut(of[keys[1]][speed], first)), blend(*style)))
         names.append((a, b))
     return *(torch.stack(of)[:, None] for of in zip(*clips)), names
 
