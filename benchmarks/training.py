@@ -47,7 +47,10 @@ def plain_objective(ldm, training, layers, content, style, generator):
 
 
 def make_step(parts, run, training, layers, kept, learned, paths):
-    """A function from a batch of pairs' numbers to its loss, after one step of training with these parts of what makes it fast."""
+    """A function from a batch of pairs' numbers to its loss, after one step of training with these parts of what makes it fast.
+
+    All but "memory kept", which is for many steps: `compare` sees to it.
+    """
     fast, bf16 = "latents and features kept" in parts, "bfloat16" in parts
     layout = torch.channels_last if "channels last" in parts else torch.contiguous_format
     torch.manual_seed(0)
