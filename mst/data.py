@@ -909,9 +909,12 @@ def fetch_samples(program: int, folder) -> Path:
         if done.returncode or not packed:
             reason = done.stderr.decode(errors="replace").strip().splitlines()[:1] or ["no package came"]
             raise RuntimeError(f"npm could not fetch {package}: {reason[0]}")
-        with tarfile.open(packed) as tar: tar.extractall(unpacked, filter="data")
-        with suppress(FileExistsError, OSError): os.replace(unpacked / "package", target)  # another process may have been faster
-    if not target.is_dir(): raise RuntimeError(f"{package} does not hold what it should: a folder named package")
+        unpacked.mkdir()
+        with tarfile.open(packed) as tar:
+            notes = [m for m in tar if m.isfile() and Path(m.name).parent == Path("package") and Path(m.name).suffix == ".mp3"]
+            for note in notes: (unpacked / Path(note.name).name).write_bytes(tar.extractfile(note).read())
+        if not notes: raise RuntimeError(f"{package} does not hold what it should: a folder named package with {{note}}.mp3 in it")
+        with suppress(FileExistsError, OSError): os.replace(unpacked, target)  # another process may have been faster
     return target
 
 # %% ../nbs/00_data.ipynb #samples-b
