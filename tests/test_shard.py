@@ -1,10 +1,9 @@
 """Shards of one work, built by several processes or on several machines, give the files of one build."""
-import multiprocessing
 import shutil
 from functools import partial
 
 import pytest
-from test_survive_data import PIECES, SCORES, files, needs_synthesizer, quietly, songs  # noqa: F401
+from test_survive_data import PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs  # noqa: F401
 
 from mst.data import build_dataset_folder_structure, in_shard, render_corpus
 from mst.ddim import build_main
@@ -17,8 +16,7 @@ def one_by_one(work, output):
 
 
 def at_once(work, output):
-    fork = multiprocessing.get_context("fork")
-    jobs = [fork.Process(target=quietly, args=(work, output), kwargs={"shard": shard}) for shard in SHARDS]
+    jobs = [processes.Process(target=quietly, args=(work, output), kwargs={"shard": shard}) for shard in SHARDS]
     for job in jobs: job.start()
     for job in jobs: job.join()
     assert [job.exitcode for job in jobs] == [0] * len(SHARDS)

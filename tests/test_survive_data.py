@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from tqdm.auto import tqdm
 
 import mst.data
 from mst.data import atomic_path, build_dataset_folder_structure, folder_lock, project_root, read_scores, render_corpus
@@ -20,7 +22,10 @@ from mst.data import atomic_path, build_dataset_folder_structure, folder_lock, p
 SCORES = project_root() / "data" / "scores.csv"
 PIECES = [s.piece for s in read_scores(SCORES) if s.profile == "smoke"][:3]
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
-processes = multiprocessing.get_context("fork")  # copies of one that has loaded everything, so that kills hit the work
+# Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: MKL, which does the Fourier
+# transforms of ours, may hang in the copy of a process that has used it in threads.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["mst.data", "librosa.effects", "librosa.feature", "librosa.core.audio", "music21", "soxr"])
 KILLS = [pytest.param(4, id="few"), pytest.param(50, id="many", marks=pytest.mark.long)]
 
 
@@ -50,6 +55,7 @@ def quietly(function, *args, **kwargs):
     "What a process of its own does."
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1), os.dup2(devnull, 2)
+    tqdm.set_lock(threading.RLock())  # not its semaphore, which the killed would leave
     function(*args, **kwargs)
 
 
@@ -62,7 +68,7 @@ def start(work, output):
 def killed_and_resumed(work, folder, kills):
     """`work(output)` is killed at random moments, and resumed until it ends, as often as it takes for so many kills."""
     draw, killed, rounds = random.Random(0), 0, 0
-    work(folder / "whole")  # loads everything
+    start(work, folder / "whole").join()  # loads everything
     begin = time.monotonic()
     start(work, folder / "again").join()
     seconds, whole = time.monotonic() - begin, files(folder / "whole")
@@ -70,14 +76,14 @@ def killed_and_resumed(work, folder, kills):
     while killed < kills:
         shutil.rmtree(folder / "cut", ignore_errors=True)
         process = start(work, folder / "cut")
-        process.join(draw.uniform(0.05, 0.5) * seconds)
+        process.join(draw.uniform(0.3, 1) * seconds)
         while process.exitcode is None:
             process.kill()
             process.join()
             killed += 1
             assert not_halved(files(folder / "cut"), whole)
             process = start(work, folder / "cut")
-            process.join(draw.uniform(0.05, 0.7) * seconds)
+            process.join(draw.uniform(0.3, 1.2) * seconds)
             assert killed < 20 * kills, "it gets nowhere"
         assert process.exitcode == 0
         assert files(folder / "cut") == whole
