@@ -26,12 +26,14 @@ KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is 
 
 
 def building(profile, pieces):
+    """The work returns how many images it made, as pieces are not equally long."""
     corpus = prepare_corpus(Run(preset="report", profile=profile))
     stems = set(corpus.pieces[:pieces])
 
     def build():
         with tempfile.TemporaryDirectory() as folder:
-            build_dataset_folder_structure(corpus.recordings, folder, trim=False, balance=False, stems=stems)
+            made = build_dataset_folder_structure(corpus.recordings, folder, trim=False, balance=False, stems=stems)
+        return sum(sum(counts.values()) for counts in made.images.values())
     return build
 
 
@@ -66,7 +68,7 @@ def evaluating(profile, recordings):
 
 # what, against what, how to prepare it, sizes
 WORK = {
-    "building": ("pieces, by four instruments", building, (2, 4, 8, 16, 28)),
+    "building": ("images", building, (2, 4, 8, 16, 28)),
     "training step": ("pairs in a batch", training, (2, 4, 8, 16, 32, 64, 128)),
     "without memory kept": ("pairs in a batch", lambda profile, batch: training(profile, batch, kept=32), (32, 64, 128)),
     "training step, 8 pairs": ("frames of a clip", lambda profile, frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
@@ -76,10 +78,11 @@ WORK = {
 
 
 def point(profile, name, size):
-    """Seconds, and MB at most, of one work of one size; run in a process of its own."""
+    """How much there was to do, seconds, and MB at most, of one work of one size; run in a process of its own."""
     work = WORK[name][1](profile, size)
     times = [measure.seconds(work) for _ in range(3)]
-    return statistics.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1e6
+    done = work() if name == "building" else size
+    return done, statistics.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1e6
 
 
 def draw(found):
@@ -111,7 +114,8 @@ def main(smoke):
         for size in sizes[:2] if smoke else sizes:
             command = [sys.executable, __file__, profile, name, str(size)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found.setdefault(name, {})[size] = tuple(map(float, done.stdout.splitlines()[-1].split()))
+            size, *measured = done.stdout.splitlines()[-1].split()
+            found.setdefault(name, {})[int(size)] = tuple(map(float, measured))
     run, rows = measure.results(smoke), []
     for name, points in found.items():
         *_, (a, (less, _)), (b, (more, memory)) = points.items()

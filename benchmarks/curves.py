@@ -2,7 +2,7 @@
 import matplotlib.pyplot as plt
 import measure
 import torch
-from training import make_steps
+from training import LIBRARY, make_steps
 
 from mst.autoencoder import load_instrument_net
 from mst.data import Run
@@ -16,7 +16,7 @@ def main(smoke):
     order = torch.cat([torch.randperm(num_pairs, generator=torch.Generator().manual_seed(k)) for k in range(epochs)])
     batches = pairs[order[:steps * batch_size]].split(batch_size)
     losses = {name: torch.tensor([of(batch) for batch in batches]) for name, of in
-              (("plain loop", step["plain loop"]), ("library", list(step.values())[-1]))}
+              (("plain loop", step["plain loop"]), ("library", [of for part, of in step.items() if part in LIBRARY][-1]))}
     means = {name: loss.view(-1, mean).mean(1) for name, loss in losses.items()}
     fig, ax = plt.subplots(figsize=(5, 2.4), layout="constrained")
     for (name, loss), line in zip(means.items(), ("C1-", "C0--")):
