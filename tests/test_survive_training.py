@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import BIN, run
+from conftest import BIN, ROOT, free_port, run
 
 from mst.training import load_tensors
 
@@ -243,12 +243,25 @@ def test_two_processes_compute_what_one_does(tmp_path, straight):
     assert load_tensors(tmp_path / "two" / "last.safetensors")[1]["epoch"] == 2
 
 
-def test_the_command_in_two_processes(tmp_path):
-    command = [BIN / "torchrun", "--standalone", "--nproc_per_node", 2, "-m", "mst.train_ldm", "--preset", "report", "--profile", "smoke",
-               "--device", "cpu", "--out", tmp_path]
-    done = run(command, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
+def test_the_command_on_two_machines(tmp_path):
+    "As far as one can stand for two: two launchers, of a process each, that meet at an address."
+    command = ["-m", "mst.train_ldm", "--preset", "report", "--profile", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    meet = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    machines = [subprocess.Popen([BIN / "torchrun", *meet, "--node_rank", rank, *command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for rank in "01"]
+    said = [machine.communicate(timeout=600)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
     trained = load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]
     assert trained["epoch"] == 2 and len((tmp_path / "smoke" / "ldm" / "history.csv").read_text().splitlines()) == 3
-    alone = run([sys.executable, *command[4:]], OMP_NUM_THREADS="1")  # it is done: loaded, not repeated
+    alone = run([sys.executable, *command], OMP_NUM_THREADS="1")  # it is done: loaded, not repeated
     assert alone.returncode == 0 and load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1] == trained, alone.stderr
+
+
+def test_from_a_notebook(tmp_path):
+    "By the launcher of notebooks as far as it goes on a CPU, where its name is debug_launcher."
+    arguments = ["--preset", "report", "--profile", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    done = python("import sys\nfrom accelerate import PartialState, debug_launcher\nfrom mst.train_ldm import main\n"
+                  "def work(arguments): assert PartialState(cpu=True).num_processes == 2; main(arguments)\n"
+                  "debug_launcher(work, (sys.argv[1:],), num_processes=2)", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]["epoch"] == 2
