@@ -22,8 +22,8 @@ from mst.data import atomic_path, build_dataset_folder_structure, folder_lock, p
 SCORES = project_root() / "data" / "scores.csv"
 PIECES = [s.piece for s in read_scores(SCORES) if s.profile == "smoke"][:3]
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
-# Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: MKL, which does the Fourier
-# transforms of ours, may hang in the copy of a process that has used it in threads.
+# Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: copied while threads that have
+# used MKL, for Fourier transforms, are about to end, it hangs or worse.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["mst.data", "librosa.effects", "librosa.feature", "librosa.core.audio", "music21", "soxr"])
 KILLS = [pytest.param(4, id="few"), pytest.param(50, id="many", marks=pytest.mark.long)]
