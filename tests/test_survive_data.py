@@ -68,9 +68,11 @@ def start(work, output):
 def killed_and_resumed(work, folder, kills):
     """`work(output)` is killed at random moments, and resumed until it ends, as often as it takes for so many kills."""
     draw, killed, rounds = random.Random(0), 0, 0
-    start(work, folder / "whole").join()  # loads everything
-    begin = time.monotonic()
-    start(work, folder / "again").join()
+    for undisturbed in ("whole", "again"):  # the first one loads everything
+        begin = time.monotonic()
+        process = start(work, folder / undisturbed)
+        process.join()
+        assert process.exitcode == 0
     seconds, whole = time.monotonic() - begin, files(folder / "whole")
     assert whole and files(folder / "again") == whole
     while killed < kills:
