@@ -6,7 +6,7 @@
 #   make site       build runs/site/index.html: what all pairs of instruments sound like, and the notebooks, to be opened or hosted
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
-#   make bench      measure speed and cost against named alternatives, for the report: on a machine that does nothing else
+#   make bench      measure speed and cost against named alternatives, and the model on all test pieces, for the report: on an idle machine
 #   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
@@ -58,7 +58,7 @@ test-long: setup
 
 # What they find lies in report/benchmarks. The report takes it from there, now if the notebooks have run, else with make report.
 bench: setup
-	for name in training curves dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
+	for name in training curves dataset sampling gpu cost pieces; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh; }
 
 notebooks: setup

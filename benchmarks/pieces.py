@@ -1,0 +1,56 @@
+"""All test pieces: the shipped model against copying the content, by a soundfont that it was trained on and by one that it was not.
+
+Notebook 06 takes every fourth test piece in profile quick, so its shares move by a percent with a single case. Here are all.
+"""
+from dataclasses import replace
+
+import measure
+from tqdm.auto import tqdm
+
+from mst.audio import LogMel
+from mst.data import HELD_OUT_TAKE, Run
+from mst.ddim import make_transfer
+from mst.evaluate import apply_method, by_image, rendered_recordings, score_sounds, sound_cases, through_autoencoder
+from mst.ldm import load_ldm
+from mst.vocoder import InstrumentEar, bootstrap_interval, load_vocoder
+
+
+def main(smoke):
+    run, ldm, vocoder, ear = Run(profile="smoke" if smoke else "full"), load_ldm(), load_vocoder(), InstrumentEar()
+    log_mel = LogMel(vocoder.config.audio)
+    methods = {
+        "copy content": lambda content, style: (log_mel(content), content),
+        "preset mst": by_image(make_transfer(ldm, num_inference_steps=1, seed=run.seed, guidance_scale=None), vocoder),
+        "twin through autoencoder and vocoder": by_image(lambda content, style: through_autoencoder(ldm, content), vocoder)}
+    measures = {"lsd_image": (1, 2), "lsd_audio": (1, 2), "note_f1": (1, 3), "is_target": (100, 1)}  # factor and digits
+    short, rows, numbers = dict(zip(methods, ("copy", "mst", "ceiling"))), [], {}
+    for font, take in (("trained", "plain"), ("unheard", HELD_OUT_TAKE)):
+        cases = sound_cases(rendered_recordings(run, "test", 1, take), seed=run.seed)
+        if smoke: cases = cases.subset(list(range(4)))
+        print(f"{font} font: {len(cases)} cases of {len(set(cases.pieces))} test pieces, seed {run.seed}")
+        numbers |= {"bench_pieces_cases": len(cases), "bench_pieces_pieces": len(set(cases.pieces))}
+        found = {}
+        for name, method in tqdm(methods.items(), disable=None, leave=False):
+            of = replace(cases, content=cases.target) if name.startswith("twin") else cases
+            found[name] = score_sounds(*apply_method(method, of), cases, ear, vocoder.config.audio)
+        copied = found["copy content"]["lsd_audio"].mean()
+        for name, s in found.items():
+            key, row = f"bench_pieces_{font}_{short[name]}", [font, name]
+            for m, (factor, digits) in measures.items():
+                mean, *interval = (f"{factor * v:.{digits}f}" for v in (s[m].mean(), *bootstrap_interval(s[m], cases.pieces)))
+                row.append(mean if m == "lsd_image" else f"{mean} [{', '.join(interval)}]")
+                numbers |= {f"{key}_{m}": mean, f"{key}_{m}_low": interval[0], f"{key}_{m}_high": interval[1]}
+            rows.append([*row, f"{s['lsd_audio'].mean() / copied:.2f}"])
+        _, ours, ceiling = (s["note_f1"].mean() for s in found.values())
+        numbers[f"bench_pieces_{font}_share"] = f"{100 * ours / ceiling:.0f}"
+        print(f"note F1 of preset mst: {100 * ours / ceiling:.0f} % of the ceiling's. Heard as asked for:", end=" ")
+        for name in sorted(set(cases.style_instruments)):
+            share = 100 * found["preset mst"]["is_target"][[name == asked for asked in cases.style_instruments]].mean()
+            numbers[f"bench_pieces_{font}_{name}"] = f"{share:.0f}"
+            print(f"{name} {share:.0f} %", end="\n" if name == max(cases.style_instruments) else ", ")
+    header = ["font", "method", "LSD, image", "LSD, audio", "note F1", "heard as target (%)", "LSD ratio"]
+    measure.finish(measure.results(smoke), "pieces", header, rows, **numbers)
+
+
+if __name__ == "__main__":
+    main(measure.options(__doc__).smoke)
