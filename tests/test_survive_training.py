@@ -12,7 +12,7 @@ from mst.training import load_tensors
 
 # A small model of preset mst on random images, with all that a training has: two networks, an average, a schedule, dropped styles.
 TRAIN = """
-import sys, time, torch
+import os, sys, time, torch
 from dataclasses import replace
 from pathlib import Path
 from torch.utils.data import Dataset
@@ -117,15 +117,20 @@ for k in range(2):
 def test_a_second_training_waits(tmp_path):
     code = TRAIN + """
 net = torch.nn.Linear(1, 1)
-loss = lambda net, batch, generator: (time.sleep(.01), {"loss": net(batch[0]).square().mean()})[1]
+def loss(net, batch, generator):
+    while len(list(Path(sys.argv[1]).parent.glob("ready*"))) < 2: time.sleep(.01)  # the first trains until the other has come
+    time.sleep(.03)
+    return {"loss": net(batch[0]).square().mean()}
 points = torch.utils.data.TensorDataset(torch.ones(40, 1))
+(Path(sys.argv[1]).parent / f"ready{os.getpid()}").touch()
 train_in(sys.argv[1], 4, net, loss, torch.optim.SGD(net.parameters(), .01), points, batch_size=2, seed=int(sys.argv[2]))
 print("done")
 """
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "here"), seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for seed in ("1", "1")]
-    said = sorted(child.communicate(timeout=120)[0] for child in both)
-    assert [child.returncode for child in both] == [0, 0]
+    said, errors = zip(*(child.communicate(timeout=120) for child in both))
+    assert [child.returncode for child in both] == [0, 0], errors
+    said = sorted(said)
     assert said[1].endswith("done\n") and "waits for another process" in "".join(said)
     assert len((tmp_path / "here" / "history.csv").read_text().splitlines()) == 5
 
