@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from mst.audio import LogMel
 from mst.data import HELD_OUT_TAKE, Run
 from mst.ddim import make_transfer
-from mst.evaluate import apply_method, by_image, rendered_recordings, score_sounds, sound_cases, through_autoencoder
+from mst.evaluate import MEASURES, apply_method, by_image, rendered_recordings, score_sounds, sound_cases, through_autoencoder
 from mst.ldm import load_ldm
 from mst.vocoder import InstrumentEar, bootstrap_interval, load_vocoder
 
@@ -22,7 +22,8 @@ def main(smoke):
         "copy content": lambda content, style: (log_mel(content), content),
         "preset mst": by_image(make_transfer(ldm, num_inference_steps=1, seed=run.seed, guidance_scale=None), vocoder),
         "twin through autoencoder and vocoder": by_image(lambda content, style: through_autoencoder(ldm, content), vocoder)}
-    measures = {"lsd_image": (1, 2), "lsd_audio": (1, 2), "note_f1": (1, 3), "is_target": (100, 1)}  # factor and digits
+    measures = {m: MEASURES[m] for m in ("lsd_image", "lsd_audio", "note_f1")}
+    measures["is_target"] = *MEASURES["is_target"][:2], 1  # of so many cases, one is less than a percent
     short, rows, numbers = dict(zip(methods, ("copy", "mst", "ceiling"))), [], {}
     for font, take in (("trained", "plain"), ("unheard", HELD_OUT_TAKE)):
         cases = sound_cases(rendered_recordings(run, "test", 1, take), seed=run.seed)
@@ -35,11 +36,12 @@ def main(smoke):
             found[name] = score_sounds(*apply_method(method, of), cases, ear, vocoder.config.audio)
         copied = found["copy content"]["lsd_audio"].mean()
         for name, s in found.items():
-            key, row = f"bench_pieces_{font}_{short[name]}", [font, name]
-            for m, (factor, digits) in measures.items():
+            row = [font, name]
+            for m, (_, factor, digits) in measures.items():
                 mean, *interval = (f"{factor * v:.{digits}f}" for v in (s[m].mean(), *bootstrap_interval(s[m], cases.pieces)))
                 row.append(mean if m == "lsd_image" else f"{mean} [{', '.join(interval)}]")
-                numbers |= {f"{key}_{m}": mean, f"{key}_{m}_low": interval[0], f"{key}_{m}_high": interval[1]}
+            heard = dict(zip(("", "_low", "_high"), (mean, *interval)))  # the last measure
+            numbers |= {f"bench_pieces_{font}_{short[name]}_is_target{which}": v for which, v in heard.items()}
             rows.append([*row, f"{s['lsd_audio'].mean() / copied:.2f}"])
         _, ours, ceiling = (s["note_f1"].mean() for s in found.values())
         numbers[f"bench_pieces_{font}_share"] = f"{100 * ours / ceiling:.0f}"
@@ -48,7 +50,7 @@ def main(smoke):
             share = 100 * found["preset mst"]["is_target"][[name == asked for asked in cases.style_instruments]].mean()
             numbers[f"bench_pieces_{font}_{name}"] = f"{share:.0f}"
             print(f"{name} {share:.0f} %", end="\n" if name == max(cases.style_instruments) else ", ")
-    header = ["font", "method", "LSD, image", "LSD, audio", "note F1", "heard as target (%)", "LSD ratio"]
+    header = ["font", "method", *(title for title, *_ in measures.values()), "LSD ratio"]
     measure.finish(measure.results(smoke), "pieces", header, rows, **numbers)
 
 

@@ -117,8 +117,9 @@ for k in range(2):
 def test_a_second_training_waits(tmp_path):
     code = TRAIN + """
 net = torch.nn.Linear(1, 1)
-def loss(net, batch, generator):
-    while len(list(Path(sys.argv[1]).parent.glob("ready*"))) < 2: time.sleep(.01)  # the first trains until the other has come
+begin = time.monotonic()
+def loss(net, batch, generator):  # the first trains until the other has come
+    while len(list(Path(sys.argv[1]).parent.glob("ready*"))) < 2 and time.monotonic() < begin + 60: time.sleep(.01)
     time.sleep(.03)
     return {"loss": net(batch[0]).square().mean()}
 points = torch.utils.data.TensorDataset(torch.ones(40, 1))
