@@ -14,13 +14,18 @@ import measure
 import numpy as np
 import torch
 
-from mst.data import Run, build_dataset_folder_structure, prepare_corpus
-from mst.ddim import RATE, STYLES, load_transfer, make_transfer, restyled
-from mst.evaluate import apply_method, by_image, rendered_recordings, score_sounds, sound_cases
+from mst.data import prepare_corpus
+from mst.images import build_dataset_folder_structure
+from mst.run import Run
+from mst.ddim import make_transfer
+from mst.sound import RATE, STYLES, load_transfer, restyle
+from mst.cases import rendered_recordings, sound_cases
+from mst.evaluate import apply_method, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS, load_ldm
 from mst.train_ldm import LDMLoss, ldm_training
-from mst.training import has_bf16, memory_kept
-from mst.vocoder import InstrumentEar, load_vocoder
+from mst.training import has_bf16, keep_memory
+from mst.hearing import SoundJudge
+from mst.vocoder import load_vocoder
 
 KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is counted
 
@@ -44,7 +49,7 @@ def training(profile, batch, frames=128, kept=1000):
     names = [""] * batch
 
     def step():
-        with memory_kept(kept):  # as `Trainer.fit` does; 32 MB is what glibc does by itself
+        with keep_memory(kept):  # as `Trainer.fit` does; 32 MB is what glibc does by itself
             with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
                 loss = loss_fn(ldm, ((content, names), (style, names)), generator)["loss"]
             optimizer.zero_grad()
@@ -56,13 +61,13 @@ def training(profile, batch, frames=128, kept=1000):
 def transferring(profile, seconds, steps=1):
     transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu", num_inference_steps=steps)
     sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
-    return lambda: [None for _ in restyled(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
+    return lambda: [None for _ in restyle(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
 
 
 def evaluating(profile, recordings):
-    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test", 1), load_vocoder(), InstrumentEar()
+    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test", 1), load_vocoder(), SoundJudge()
     contents = dict(list(sorted(everything.items(), key=lambda item: item[0].stem))[:recordings])
-    cases, method = sound_cases(contents, everything), by_image(make_transfer(load_ldm(), None, 1), vocoder)
+    cases, method = sound_cases(contents, everything), through_images(make_transfer(load_ldm(), None, 1), vocoder)
     return lambda: score_sounds(*apply_method(method, cases), cases, ear, vocoder.config.audio)
 
 

@@ -4,8 +4,8 @@ import measure
 import torch
 from training import LIBRARY, make_steps
 
-from mst.autoencoder import load_instrument_net
-from mst.data import Run
+from mst.features import load_instrument_net
+from mst.run import Run
 
 
 def main(smoke):

@@ -7,7 +7,9 @@ import measure
 import numpy as np
 from PIL import Image
 
-from mst.data import Run, build_dataset_folder_structure, find_recordings, prepare_corpus
+from mst.data import prepare_corpus
+from mst.images import build_dataset_folder_structure, find_recordings
+from mst.run import Run
 
 
 def librosa_loop(recordings, folder):

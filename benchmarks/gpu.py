@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from mst.data import Run
+from mst.run import Run
 from mst.ldm import LDM, LDM_PRESETS
-from mst.train_ldm import KeptImages, LDMLoss, ldm_training, pair_datasets
+from mst.train_ldm import CachedImages, LDMLoss, ldm_training, pair_datasets
 
 
 class ByteCounter(TorchDispatchMode):
@@ -39,7 +39,7 @@ def make_step(kept, training, batch, fast):
     torch.manual_seed(0)
     ldm = LDM(LDM_PRESETS["report"]).cuda().to(memory_format=torch.channels_last)
     loss_fn, generator = LDMLoss(training, "cuda", kept=kept), torch.Generator("cuda").manual_seed(0)
-    kept.learn(ldm.encoder, loss_fn.feature_loss, fast)
+    kept.precompute(ldm.encoder, loss_fn.feature_loss, fast)
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
     model = torch.compile(ldm, mode="reduce-overhead") if fast else ldm
 
@@ -57,7 +57,7 @@ def main(smoke):
     if not torch.cuda.is_available():
         return print("gpu: torch sees no GPU here, nothing is measured; ratio: none")
     run, size, repeats = Run(preset="report", profile="smoke" if smoke else "quick"), 16 if smoke else 128, 3 if smoke else 30
-    kept, training = KeptImages(pair_datasets(run, size)[0], device="cuda"), ldm_training(run)
+    kept, training = CachedImages(pair_datasets(run, size)[0], device="cuda"), ldm_training(run)
     batch = kept.pairs[0].cuda()
     loading = median_seconds(lambda: (kept[batch[:, 0]], kept[batch[:, 1]], kept.pairs[0].cuda()), repeats)
     square, rows, ratio = torch.randn(8192, 8192, device="cuda"), [], 1.

@@ -13,7 +13,7 @@ import torch
 
 os.environ["TQDM_DISABLE"] = "1"  # tables only, no progress
 
-from mst.data import Run, print_table
+from mst.run import Run, print_table
 
 
 def options(doc):

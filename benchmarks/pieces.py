@@ -8,20 +8,23 @@ import measure
 from tqdm.auto import tqdm
 
 from mst.audio import LogMel
-from mst.data import HELD_OUT_TAKE, Run
+from mst.run import Run
+from mst.takes import HELD_OUT_TAKE
 from mst.ddim import make_transfer
-from mst.evaluate import MEASURES, apply_method, by_image, rendered_recordings, score_sounds, sound_cases, through_autoencoder
+from mst.cases import rendered_recordings, sound_cases
+from mst.evaluate import MEASURES, apply_method, score_sounds, through_autoencoder, through_images
 from mst.ldm import load_ldm
-from mst.vocoder import InstrumentEar, bootstrap_interval, load_vocoder
+from mst.hearing import SoundJudge, bootstrap_interval
+from mst.vocoder import load_vocoder
 
 
 def main(smoke):
-    run, ldm, vocoder, ear = Run(profile="smoke" if smoke else "full"), load_ldm(), load_vocoder(), InstrumentEar()
+    run, ldm, vocoder, ear = Run(profile="smoke" if smoke else "full"), load_ldm(), load_vocoder(), SoundJudge()
     log_mel = LogMel(vocoder.config.audio)
     methods = {
         "copy content": lambda content, style: (log_mel(content), content),
-        "preset mst": by_image(make_transfer(ldm, num_inference_steps=1, seed=run.seed, guidance_scale=None), vocoder),
-        "twin through autoencoder and vocoder": by_image(lambda content, style: through_autoencoder(ldm, content), vocoder)}
+        "preset mst": through_images(make_transfer(ldm, num_inference_steps=1, seed=run.seed, guidance_scale=None), vocoder),
+        "twin through autoencoder and vocoder": through_images(lambda content, style: through_autoencoder(ldm, content), vocoder)}
     measures = {m: MEASURES[m] for m in ("lsd_image", "lsd_audio", "note_f1")}
     measures["is_target"] = *MEASURES["is_target"][:2], 1  # of so many cases, one is less than a percent
     short, rows, numbers = dict(zip(methods, ("copy", "mst", "ceiling"))), [], {}

@@ -15,11 +15,13 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from mst.autoencoder import VGGishFeatureLoss, feature_layers, get_autoencoder, kl_regularization_loss, load_instrument_net
-from mst.data import Run, read_image
+from mst.autoencoder import get_autoencoder, kl_regularization_loss
+from mst.features import VGGishFeatureLoss, vggish_layers, load_instrument_net
+from mst.data import read_image
+from mst.run import Run
 from mst.ldm import LDM, LDM_PRESETS
-from mst.train_ldm import KeptImages, LDMLoss, ldm_training, pair_datasets
-from mst.training import has_bf16, memory_kept
+from mst.train_ldm import CachedImages, LDMLoss, ldm_training, pair_datasets
+from mst.training import has_bf16, keep_memory
 
 LIBRARY = ("plain loop", "images as bytes in memory", "latents and features kept", "channels last", "fused optimizer", "memory kept",
            "bfloat16")
@@ -63,7 +65,7 @@ def make_step(parts, run, training, layers, kept, learned, paths):
     loss_fn.feature_loss = VGGishFeatureLoss(deepcopy(layers), training.compression.features)
     loss_fn.feature_loss.layers.to(memory_format=layout)
     if fast and loss_fn.kept.latents is None:
-        loss_fn.kept.learn(ldm.encoder, loss_fn.feature_loss, bf16)
+        loss_fn.kept.precompute(ldm.encoder, loss_fn.feature_loss, bf16)
 
     if "compiled" in parts:
         for module in (ldm.unet, ldm.style_encoder, ldm.decoder, loss_fn.feature_loss.layers):
@@ -90,7 +92,7 @@ def make_step(parts, run, training, layers, kept, learned, paths):
 def make_steps(run, layers, num_pairs):
     """The pairs as numbers [N, 2], and {part: its step, see `make_step`}, each part with those before it."""
     pairs, training = pair_datasets(run, num_pairs)[0], ldm_training(run)
-    kept, learned, paths = KeptImages(pairs), {}, {}
+    kept, learned, paths = CachedImages(pairs), {}, {}
     for (content, style), (a, i, b, j) in zip(kept.pairs[0].tolist(), pairs.pairs):
         paths |= {content: pairs.datasets[a].paths[i], style: pairs.datasets[b].paths[j]}
     possible = {"bfloat16": has_bf16("cpu"), "compiled": run.profile != "smoke" and bool(shutil.which("g++"))}
@@ -107,7 +109,7 @@ def compare(run, layers, num_pairs, batch_size, steps):
     times, losses = {part: [] for part in step}, {part: [] for part in step}
     for first in range(0, steps, 4):
         for part in step:
-            with memory_kept(1000) if part in PARTS[PARTS.index("memory kept"):] else nullcontext():
+            with keep_memory(1000) if part in PARTS[PARTS.index("memory kept"):] else nullcontext():
                 for k in range(first, first + 4):
                     batch = pairs[(torch.arange(batch_size) + k * batch_size) % num_pairs]
                     start = time.perf_counter()
@@ -119,7 +121,7 @@ def compare(run, layers, num_pairs, batch_size, steps):
 
 def main(smoke):
     run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 4) if smoke else (64, 32, 16)
-    networks = {"quarter": load_instrument_net().features, "full": feature_layers()}
+    networks = {"quarter": load_instrument_net().features, "full": vggish_layers()}
     rows, numbers = [], {}
     for name, layers in list(networks.items())[:1 if smoke else 2]:
         times, losses = compare(run, layers, *sizes)

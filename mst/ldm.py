@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['LDM_PRESETS', 'LDMOutput', 'GUIDANCES', 'TOLERANCE', 'LDM_FILE', 'SinusoidalPositionEmbeddings', 'DiffusionConfig',
-           'ForwardDiffusion', 'StyleEncoder', 'CrossAttention', 'UNetConfig', 'UNet', 'relative_change', 'Modulation',
-           'FrameBlock', 'StyleAttention', 'StyleTokens', 'ResidualUNet', 'LDMConfig', 'LDM', 'save_ldm', 'load_ldm',
-           'count_parameters']
+           'ForwardDiffusion', 'StyleEncoder', 'CrossAttention', 'UNet', 'relative_change', 'LDMConfig', 'LDM',
+           'save_ldm', 'load_ldm', 'count_parameters']
 
-# %% ../nbs/04_ldm.ipynb #c002
+# %% ../nbs/04_ldm.ipynb #imports
 from collections import namedtuple
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,10 +17,12 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .autoencoder import SHIPPED_AUTOENCODER, Autoencoder, AutoencoderConfig, fold_batch_norm, load_autoencoder
+from .autoencoder import (
+    SHIPPED_AUTOENCODER, Autoencoder, AutoencoderConfig, fold_batch_norm, load_autoencoder)
+from .checkpoints import (
+    config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
+from .residual import ResidualUNet, StyleTokens, UNetConfig
 from .run import project_root
-from .training import config_from_dict, load_tensors, load_weights, save_tensors, weights_digest
-from .vocoder import ConvNeXtBlock
 
 # %% ../nbs/04_ldm.ipynb #c007
 class SinusoidalPositionEmbeddings(nn.Module):
@@ -84,13 +85,13 @@ class ForwardDiffusion(nn.Module):
 
 # %% ../nbs/04_ldm.ipynb #c016
 @patch
-def wanted(self: ForwardDiffusion, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def training_target(self: ForwardDiffusion, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     "What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) z_0."
     a = self.alpha_bar(t)
     return noise if self.config.prediction == "noise" else a.sqrt() * noise - (1 - a).sqrt() * z_0
 
 @patch
-def implied(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+def predictions(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
     "The clean latent and the noise that the network's `output` implies."
     if self.config.prediction == "noise": return self.predict_start_from_noise(z_t, t, output), output
     a = self.alpha_bar(t)
@@ -128,18 +129,6 @@ class CrossAttention(nn.Module):
         style = style_embedding.flatten(2).permute(2, 0, 1)  # [h*w, B, C]
         attended, _ = self.multihead_attn(query, style, style, need_weights=False)  # [H*W, B, C]
         return attended.permute(1, 2, 0).view_as(unet_features)
-
-# %% ../nbs/04_ldm.ipynb #c033
-@dataclass(frozen=True)
-class UNetConfig:
-    """Widths of the report's UNet and style encoder."""
-    num_filters: int = 64
-    num_heads: int = 4
-    time_dim: int = 128  # equals the channels after the second convolution, where the time is added
-    residual: bool = False  # our network, at the end of this notebook, instead of the report's; what follows is its size
-    width: int = 448
-    style_dim: int = 192    # of the style's tokens, and of the condition
-    blocks: int = 2         # at each of three places
 
 # %% ../nbs/04_ldm.ipynb #c034
 class UNet(nn.Module):
@@ -181,87 +170,6 @@ def relative_change(a: Tensor, b: Tensor) -> float:
     "How far apart two tensors are, relative to their mean size: |a - b| / ((|a| + |b|) / 2)."
     return (2 * (a - b).norm() / (a.norm() + b.norm())).item()
 
-# %% ../nbs/04_ldm.ipynb #c043
-class Modulation(nn.Module):
-    """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins without either."""
-    def __init__(self, width: int, size: int):
-        super().__init__()
-        self.norm, self.film = nn.LayerNorm(width, elementwise_affine=False), nn.Linear(size, 2 * width)
-        nn.init.zeros_(self.film.weight), nn.init.zeros_(self.film.bias)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
-        return self.norm(x) * (1 + scale) + shift
-
-# %% ../nbs/04_ldm.ipynb #c044
-class FrameBlock(nn.Module):
-    """Frames [B, T, width] to the same: what the frames nearby and then each frame's own channels have to add (Liu et al., 2022)."""
-    def __init__(self, width: int, size: int):
-        super().__init__()
-        self.mix, self.modulation = nn.Conv1d(width, width, 7, padding=3, groups=width), Modulation(width, size)
-        self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
-        nn.init.zeros_(self.down.weight), nn.init.zeros_(self.down.bias)  # begins as the identity
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        return x + self.down(F.gelu(self.up(self.modulation(self.mix(x.mT).mT, condition))))
-
-class StyleAttention(nn.Module):
-    """Frames [B, T, width] to the same: what each reads off the style's tokens [B, T', style_dim] is added."""
-    def __init__(self, width: int, size: int, style_dim: int, num_heads: int):
-        super().__init__()
-        self.num_heads, self.modulation = num_heads, Modulation(width, size)
-        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(style_dim, 2 * width), nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight), nn.init.zeros_(self.out.bias)
-
-    def forward(self, x: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
-        heads = lambda v: v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, T, width / heads]
-        key, value = self.key_value(tokens).chunk(2, dim=-1)
-        read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))), heads(key), heads(value))
-        return x + self.out(read.transpose(1, 2).flatten(2))
-
-# %% ../nbs/04_ldm.ipynb #c046
-class StyleTokens(nn.Module):
-    """Style latents [B, latent_dim, 16, T'] to `tokens` [B, T', style_dim], one for each column; `null` stands for no style."""
-    def __init__(self, latent_dim: int, config: UNetConfig):
-        super().__init__()
-        self.enter = nn.Linear(16 * latent_dim, config.style_dim)
-        self.body = nn.Sequential(*(ConvNeXtBlock(config.style_dim) for _ in range(3)), nn.LayerNorm(config.style_dim))
-        self.null = nn.Parameter(.02 * torch.randn(1, 1, config.style_dim))
-
-    def forward(self, z: Tensor) -> dict[str, Tensor]: return {"tokens": self.body(self.enter(z.flatten(1, 2).mT))}
-
-# %% ../nbs/04_ldm.ipynb #c047
-class ResidualUNet(nn.Module):
-    """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]: a UNet over time."""
-    def __init__(self, in_channels: int, out_channels: int, config: UNetConfig):
-        super().__init__()
-        width, size, self.out_channels = config.width, config.style_dim, out_channels
-        block = lambda: FrameBlock(width, size)
-        attention = lambda: StyleAttention(width, size, config.style_dim, config.num_heads)
-        self.time_mlp = nn.Sequential(SinusoidalPositionEmbeddings(config.time_dim), nn.Linear(config.time_dim, size), nn.SiLU(),
-                                      nn.Linear(size, size))
-        self.style_mlp = nn.Linear(config.style_dim, size)
-        self.enter = nn.Linear(16 * in_channels, width)
-        stage = lambda: nn.ModuleList([*(block() for _ in range(config.blocks)), attention()])
-        self.encode, self.middle, self.decode = stage(), stage(), stage()
-        self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
-        self.keep = nn.Linear(size, 16 * in_channels)
-        for layer in (self.leave, self.keep): nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
-
-    def forward(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor]) -> Tensor:
-        tokens, frames = styles["tokens"], z_t.shape[-1]
-        condition = F.silu(self.time_mlp(t) + self.style_mlp(tokens.mean(1)))  # [B, size]: the time, and the style as a whole
-        def run(stage, x):
-            for block in stage[:-1]: x = block(x, condition)
-            return stage[-1](x, condition, tokens)
-        early = run(self.encode, self.enter(z_t.flatten(1, 2).mT))  # [B, T, width]
-        x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)  # two frames are one of twice the width
-        x = self.up(run(self.middle, self.down(x))).unflatten(2, (2, -1)).flatten(1, 2)[:, :frames]
-        x = run(self.decode, self.join(torch.cat([x, early], -1)))
-        kept = (self.keep(condition)[:, :, None] * z_t.flatten(1, 2)).unflatten(1, (-1, 16 * self.out_channels)).sum(1)
-        return (self.leave(self.last(x, condition)).mT + kept).unflatten(1, (-1, 16))
-
 # %% ../nbs/04_ldm.ipynb #c050
 @dataclass(frozen=True)
 class LDMConfig:
@@ -296,7 +204,8 @@ class LDM(nn.Module):
         latent_dim = config.autoencoder.latent_dim
         channels = latent_dim * (2 if config.content else 1)
         if config.unet.residual:
-            self.style_encoder, self.unet = StyleTokens(latent_dim, config.unet), ResidualUNet(channels, latent_dim, config.unet)
+            self.style_encoder, self.unet = StyleTokens(latent_dim, config.unet), ResidualUNet(channels, latent_dim, config.unet,
+                              SinusoidalPositionEmbeddings(config.unet.time_dim))
         else:
             self.style_encoder, self.unet = StyleEncoder(num_filters=config.unet.num_filters), UNet(channels, latent_dim, config.unet)
         self.forward_diffusion = ForwardDiffusion(config.diffusion)
@@ -348,22 +257,42 @@ def guided(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content
     return without + scale * (output - without)
 
 @patch
+def predict(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor],
+            content: Tensor | None = None, scale: float | Tensor = 1.) -> tuple[Tensor, Tensor]:
+    "The estimate that samplers use: the clean latent and the noise that `guided` implies."
+    return self.forward_diffusion.predictions(z_t, t, self.guided(z_t, t, styles, content, scale))
+
+@patch
 @torch.no_grad()
-def choose_guidance(self: LDM, content: Tensor, styles: dict[str, Tensor], noise: Tensor) -> Tensor:
-    """A scale of `GUIDANCES` for each of the contents, [B, 1, 1, 1]; they and `noise` are latents [B, C, 16, T / 8].
+def choose_guidance(self: LDM, content: Tensor, styles: dict[str, Tensor], noise: Tensor,
+                    scale: float | None = None) -> float | Tensor:
+    """`scale`, where there is one; else a scale of `GUIDANCES` for each of the contents, [B, 1, 1, 1]; they and `noise` are latents [B, C, 16, T / 8].
 
     It is the least scale whose result, after one step, has style tokens nearly as near to the style's as any's (in their means).
     """
+    if scale is not None: return scale
     t = torch.full((len(content),), self.config.diffusion.num_timesteps - 1, device=content.device)
     z_t, mean = self.forward_diffusion(content, t, noise), lambda styles: torch.cat([v.mean(1) for v in styles.values()], -1)
     output, without = (self.estimate(z_t, t, of, content) for of in (styles, self.no_style(styles)))
     near = []
     for scale in GUIDANCES:
-        image = self.decode(self.forward_diffusion.implied(z_t, t, without + scale * (output - without))[0])
+        image = self.decode(self.forward_diffusion.predictions(z_t, t, without + scale * (output - without))[0])
         near.append(torch.cosine_similarity(mean(self.encode_style(image)), mean(styles)))
     enough = torch.stack(near) >= torch.stack(near).amax(0) - TOLERANCE
     first = (enough.cumsum(0) == 0).sum(0)
     return torch.tensor(GUIDANCES, device=content.device)[first].view(-1, 1, 1, 1)
+
+# %% ../nbs/04_ldm.ipynb #once
+@patch
+@torch.no_grad()
+def denoise_once(self: LDM, content: Tensor, style: Tensor,
+                 t: int,         # the step to which the content is noised
+                 noise: Tensor,  # shaped as its latent
+                 guidance_scale: float | None = 1.) -> Tensor:
+    "What a single estimate makes of a noised content, decoded: images [B, 1, n_mels, T] to the same; guidance None: chosen."
+    z, styles, steps = self.encode(content), self.encode_style(style), torch.full((len(content),), t, device=content.device)
+    scale = self.choose_guidance(z, styles, noise, guidance_scale)
+    return self.decode(self.predict(self.forward_diffusion(z, steps, noise), steps, styles, z, scale)[0])
 
 # %% ../nbs/04_ldm.ipynb #c061
 @patch
@@ -385,7 +314,7 @@ def forward(self: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
         null = self.no_style(styles)
         styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in styles.items()}
     output = self.estimate(z_t, t, styles, z_content)
-    z_0_pred, noise_pred = self.forward_diffusion.implied(z_t, t, output)
+    z_0_pred, noise_pred = self.forward_diffusion.predictions(z_t, t, output)
     return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred, self.decode(z_0_pred) if decode else None)
 
 # %% ../nbs/04_ldm.ipynb #c068

@@ -58,7 +58,7 @@ def read_numbers(*folders):
 def read_settings(folder):
     """What the executed notebooks in `folder` printed at their start, `01_x: preset p, profile q, cpu, seed 0`."""
     found = {"preset": {}, "profile": {}, "device": {}, "seed": {}}  # dictionaries as ordered sets
-    for path in sorted(Path(folder).glob("[0-9][0-9]_*.ipynb")):
+    for path in sorted(p for p in Path(folder).glob("[0-9][0-9]*_*.ipynb") if ".part" not in p.name):
         for m in re.finditer(rf'"{path.stem}: preset (\S+), profile (\S+), (\S+), seed (\d+)', path.read_text("utf-8")):
             for values, value in zip(found.values(), m.groups()):
                 values[value] = None

@@ -14,8 +14,8 @@ import soundfile as sf
 from conftest import BIN
 from filelock import FileLock
 
-from mst.data import CODECS, AudioDownloader, DownloadErrors, read_url_csv, safe_name
-from mst.ddim import download_main
+from mst.download import CODECS, AudioDownloader, DownloadErrors, read_url_csv, safe_name
+from mst.commands import download_main
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 SAMPLE_RATE = 22050

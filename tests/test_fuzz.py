@@ -17,11 +17,16 @@ from PIL import Image
 from safetensors.torch import save
 
 import torch
-from mst.data import (AUDIO_LIMITS, AudioConfig, AudioPreprocessor, Run, SpectrogramPairDataset, UnusableRecording, audio_to_images,
-                      read_image, read_scores, read_url_csv, safe_name, usable_audio)
+from mst.audio import AUDIO_LIMITS, AudioConfig, AudioPreprocessor
+from mst.data import SpectrogramPairDataset, read_image
+from mst.download import read_url_csv, safe_name
+from mst.images import UnusableRecording, audio_to_images, load_usable_audio
+from mst.run import Run
+from mst.scores import read_scores
 from mst.autoencoder import AutoencoderConfig
-from mst.ldm import DiffusionConfig, LDMConfig, UNetConfig
-from mst.training import config_from_dict, load_tensors
+from mst.ldm import DiffusionConfig, LDMConfig
+from mst.residual import UNetConfig
+from mst.checkpoints import config_from_dict, load_tensors
 
 random_inputs = lambda few, many: pytest.mark.parametrize(
     "examples", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.long)])
@@ -201,7 +206,7 @@ def test_recordings(folder, examples):
             assert audio.ndim == 1 and audio.dtype == np.float32 and rate == 22050 and np.abs(audio).max() <= 1e6
             assert not data.startswith((b"#EXTM3U", b"ffconcat"))  # these would play the neighbours
         with one_clear_line(folder, ""):
-            try: audio = usable_audio(path, ap, trim=True)
+            try: audio = load_usable_audio(path, ap, trim=True)
             except UnusableRecording: return
             assert all(image.size == (130, 128) for image in audio_to_images(audio, max_duration=9))
     check()

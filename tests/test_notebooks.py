@@ -8,9 +8,10 @@ import nbformat
 import pytest
 from conftest import ROOT
 from publish import MAX_NOTEBOOK, MAX_PICTURE, PROGRESS, WIDGET
-from run_notebooks import notebooks
+from run_notebooks import chapters, notebooks
 
-NAMES = ["00_data", "01_training", "02_autoencoder", "03_vocoder", "04_ldm", "05_train_ldm", "06_evaluate", "07_ddim"]
+CHAPTERS = ["00_data", "01_training", "02_autoencoder", "03_vocoder", "04_ldm", "05_train_ldm", "06_evaluate", "07_ddim"]
+AFTER = "07"  # its workshops build on it; those of the other chapters prepare them
 PARAMETERS = ["preset", "profile", "device", "seed", "out", "data"]
 # /one/two, but neither a URL nor a relative path, nor what a Debian has
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<>~*)}\]$\\-])/(?!usr/|dev/)[A-Za-z][\w.-]*/[\w.-]+")
@@ -26,15 +27,22 @@ def default_exp(path):
     return re.findall(r"(?m)^#\|\s*default_exp\s+(\S+)", "\n".join(c.source for c in read(path)[1]))
 
 
+def order(stem):
+    """Where a notebook stands among those that may import each other: workshops before their chapter, but for the last."""
+    number, letter, _ = re.fullmatch(r"(\d\d)([a-z]?)_(\w+)", stem).groups()
+    return number, bool(letter) == (number == AFTER), letter
+
+
 def test_all_eight_are_there():
-    assert [p.stem for p in notebooks(ROOT / "nbs")] == NAMES
+    assert [p.stem for p in chapters(ROOT / "nbs")] == CHAPTERS
+    assert all(any(p.name[:2] == chapter[:2] for chapter in CHAPTERS) for p in notebooks(ROOT / "nbs"))
 
 
 @every_notebook
 def test_form(path):
     nb, code = read(path)
     assert (nb.metadata.kernelspec.name, nb.metadata.kernelspec.language) == ("python3", "python")
-    assert default_exp(path) == [path.stem[3:]]
+    assert default_exp(path) == [path.stem.partition("_")[2]]
     assert nb.cells[0].source.startswith("# ") and "\n> " in "\n".join(c.source for c in nb.cells[:2])
     for cell in code:
         assert len(cell.source.splitlines()) <= 40, cell.source[:200]
@@ -100,17 +108,20 @@ def imported_modules(source):
 
 
 def test_modules_import_only_what_stands_above_them():
-    texts = {p.stem: p.read_text(encoding="utf-8") for p in (ROOT / "mst").glob("[!_]*.py")}
-    number = {name: int(re.search(r"nbs/(\d\d)_", text).group(1)) for name, text in texts.items()}
-    assert {p.stem[3:] for p in notebooks(ROOT / "nbs")} <= set(texts)
-    for name, text in texts.items():
-        for other in imported_modules(text):
-            assert number[other] <= number[name] and other != name, f"{name} imports {other}"
+    place = {p.stem.partition("_")[2]: order(p.stem) for p in notebooks(ROOT / "nbs")}
+    assert set(place) == {p.stem for p in (ROOT / "mst").glob("[!_]*.py")}
+    for name in place:
+        for other in imported_modules((ROOT / "mst" / f"{name}.py").read_text(encoding="utf-8")):
+            assert place[other] < place[name], f"{name} imports {other}"
+
+
+def test_shown_cells_import_only_what_stands_above_them():
+    """A workshop may show its parts on what others of its chapter make."""
+    place = {p.stem.partition("_")[2]: order(p.stem) for p in notebooks(ROOT / "nbs")}
     for path in notebooks(ROOT / "nbs"):
         for cell in read(path)[1]:
-            source = re.sub(r"(?m)^\s*[%!].*$", "", cell.source)
-            for other in imported_modules(source):
-                assert number[other] <= int(path.stem[:2]), f"{path.stem} imports {other}"
+            for other in imported_modules(re.sub(r"(?m)^\s*[%!].*$", "", cell.source)):
+                assert place[other][0] <= path.stem[:2], f"{path.stem} imports {other}"
 
 
 def test_json_is_as_nbdev_writes_it():

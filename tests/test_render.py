@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mst.data import (HIGHEST, INSTRUMENTS, LOWEST, TAIL, project_root, read_parts, read_scores, render_corpus, score_notes,
-                      similarity, tune_of)
+from mst.run import project_root
+from mst.scores import (
+    HIGHEST, INSTRUMENTS, LOWEST, TAIL, read_parts, read_scores, score_notes, tune_similarity, tune_steps)
+from mst.takes import render_corpus
 
 SCORES = project_root() / "data" / "scores.csv"
-RENDER = "import sys; from mst.data import render_corpus; render_corpus(sys.argv[1], sys.argv[2], pieces=sys.argv[3:], workers=2)"
+RENDER = "import sys; from mst.takes import render_corpus; render_corpus(sys.argv[1], sys.argv[2], pieces=sys.argv[3:], workers=2)"
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
 
 
@@ -61,8 +63,8 @@ def test_pieces_of_quick_are_playable_and_different_tunes():
         notes = score_notes(score, parts)
         assert notes[0].start == 0 and max(n.end for n in notes) <= score.seconds - TAIL
         assert all(LOWEST <= n.pitch <= HIGHEST for n in notes)
-        tunes.append(tune_of(parts[0]))
-    assert max(similarity(a, b) for a, b in combinations(tunes, 2)) < 0.2
+        tunes.append(tune_steps(parts[0]))
+    assert max(tune_similarity(a, b) for a, b in combinations(tunes, 2)) < 0.2
 
 
 def test_full_is_long_enough():

@@ -5,8 +5,10 @@ from functools import partial
 import pytest
 from test_survive_data import PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs  # noqa: F401
 
-from mst.data import build_dataset_folder_structure, in_shard, render_corpus
-from mst.ddim import build_main
+from mst.files import in_shard
+from mst.images import build_dataset_folder_structure
+from mst.takes import render_corpus
+from mst.commands import build_main
 
 SHARDS = [(i, 3) for i in (2, 1, 3)]
 

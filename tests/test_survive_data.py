@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from PIL import Image
 from tqdm.auto import tqdm
 
-import mst.data
-from mst.data import atomic_path, build_dataset_folder_structure, folder_lock, project_root, read_scores, render_corpus
+from mst.files import WriteError, atomic_path, folder_lock
+from mst.images import build_dataset_folder_structure
+from mst.run import project_root
+from mst.scores import read_scores
+from mst.takes import render_corpus
 
 SCORES = project_root() / "data" / "scores.csv"
 PIECES = [s.piece for s in read_scores(SCORES) if s.profile == "smoke"][:3]
@@ -25,7 +29,7 @@ needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="n
 # Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: copied while threads that have
 # used MKL, for Fourier transforms, are about to end, it hangs or worse.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["mst.data", "librosa.effects", "librosa.feature", "librosa.core.audio", "music21", "soxr"])
+processes.set_forkserver_preload(["mst.images", "mst.takes", "librosa.effects", "librosa.feature", "librosa.core.audio", "music21", "soxr"])
 KILLS = [pytest.param(4, id="few"), pytest.param(50, id="many", marks=pytest.mark.long)]
 
 
@@ -199,13 +203,13 @@ def test_read_only(songs, tmp_path):
 def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
     "Between two images, the folder of one instrument goes."
     build_dataset_folder_structure(songs, tmp_path / "whole")
-    saved, save = [], mst.data.Image.Image.save
+    saved, save = [], Image.Image.save
     def remove_once(image, path, **options):
         saved.append(path)
         if len(saved) == 3: shutil.rmtree(path.parent)
         save(image, path, **options)
-    monkeypatch.setattr(mst.data.Image.Image, "save", remove_once)
-    with pytest.raises(mst.data.WriteError, match="/cut/harp/a_chunk2.png: not written, it or its folder was removed meanwhile"):
+    monkeypatch.setattr(Image.Image, "save", remove_once)
+    with pytest.raises(WriteError, match="/cut/harp/a_chunk2.png: not written, it or its folder was removed meanwhile"):
         build_dataset_folder_structure(songs, tmp_path / "cut", workers=1)
     build_dataset_folder_structure(songs, tmp_path / "cut")
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
@@ -214,7 +218,7 @@ def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
 @pytest.mark.parametrize("mels", [64, 128])
 def test_second_build_waits(songs, tmp_path, mels):
     "Also one with other settings: its images replace those of the first, and none of the first stays."
-    command = [sys.executable, "-c", "import sys; from mst.data import build_dataset_folder_structure as build; "
+    command = [sys.executable, "-c", "import sys; from mst.images import build_dataset_folder_structure as build; "
                "build(*sys.argv[1:3], n_mels=int(sys.argv[3]))", songs, tmp_path / "images"]
     with folder_lock(tmp_path / "images", "a test"):
         two = [subprocess.Popen(list(map(str, [*command, n])), stdout=subprocess.PIPE, text=True) for n in (128, mels)]
@@ -222,7 +226,7 @@ def test_second_build_waits(songs, tmp_path, mels):
             assert process.stdout.readline() == f"{tmp_path}/images: building waits for another process that is at work in this folder\n"
         assert not [name for name in files(tmp_path / "images")]
     assert [process.wait() for process in two] == [0, 0]
-    heights = {mst.data.Image.open(p).height for p in (tmp_path / "images").rglob("*.png")}
+    heights = {Image.open(p).height for p in (tmp_path / "images").rglob("*.png")}
     assert len(heights) == 1 and heights <= {128, mels}
     build_dataset_folder_structure(songs, tmp_path / "one", n_mels=heights.pop())
     assert files(tmp_path / "images") == files(tmp_path / "one")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import BIN, ROOT, free_port, run
 
-from mst.training import load_tensors
+from mst.checkpoints import load_tensors
 
 # A small model of preset mst on random images, with all that a training has: two networks, an average, a schedule, dropped styles.
 TRAIN = """

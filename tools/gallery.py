@@ -22,12 +22,16 @@ from run_notebooks import notebooks
 
 from mst.audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from mst.autoencoder import Autoencoder
-from mst.data import INSTRUMENTS, Run, project_root
-from mst.ddim import RATE, STYLES, load_transfer, restyled, spectrogram
-from mst.evaluate import MEASURES, Cases, by_image, forward_pass, rendered_recordings, score_sounds
+from mst.run import Run, project_root
+from mst.scores import INSTRUMENTS
+from mst.explorer import spectrogram
+from mst.sound import RATE, STYLES, load_transfer, restyle
+from mst.cases import Cases, rendered_recordings
+from mst.evaluate import MEASURES, forward_pass, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS
-from mst.training import load_tensors
-from mst.vocoder import InstrumentEar, Vocoder, load_vocoder
+from mst.checkpoints import load_tensors
+from mst.hearing import SoundJudge
+from mst.vocoder import Vocoder, load_vocoder
 
 MAX_SITE = 30_000_000
 CAPTIONS = {"content": "content, and what copying it would score", "style": "style, and what copying it would score",
@@ -57,7 +61,7 @@ def report_model(run):
     ldm = LDM(LDM_PRESETS["report"], Autoencoder(LDM_PRESETS["report"].autoencoder))
     ldm.load_state_dict(load_tensors(weights)[0])
     equations = Vocoder(replace(load_vocoder().config, n_mels=128, max_db=80., width=1, blocks=0, updates=100, n_iter=32))
-    method = by_image(forward_pass(ldm.eval(), ldm.config.diffusion.num_timesteps // 2, run.seed), equations.eval())
+    method = through_images(forward_pass(ldm.eval(), ldm.config.diffusion.num_timesteps // 2, run.seed), equations.eval())
 
     def padded(content, style):
         """To a length in frames that is a multiple of 8, and back."""
@@ -78,7 +82,7 @@ def examples(run):
         sounds = {"content": load(of[piece, a]), "style": load(project_root() / STYLES / f"{b}.flac")}
         if report:
             sounds["report"] = report(sounds["content"], sounds["style"])
-        sounds["mst"] = np.concatenate(list(restyled(lambda: [sounds["content"][:, None]], RATE, 1, players[b])))[:, 0]
+        sounds["mst"] = np.concatenate(list(restyle(lambda: [sounds["content"][:, None]], RATE, 1, players[b])))[:, 0]
         yield a, b, piece, sounds | {"twin": load(of[piece, b])}
 
 
@@ -123,7 +127,7 @@ def main(profile="quick", folder="runs/site"):
     run, root, folder = Run.start(profile=profile, notebook="listening page"), project_root(), project_root() / folder
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
-    ear, parts = InstrumentEar(), []
+    ear, parts = SoundJudge(), []
     for a, b, piece, sounds in examples(run):
         measured = scores(sounds, a, b, piece, ear)
         figures = "".join(figure(folder, f"{a}-{b}-{role}", role, sound, measured[role]) for role, sound in sounds.items())

@@ -1,11 +1,12 @@
-"""Run nbs/NN_*.ipynb in order through papermill into runs/PROFILE/: `python tools/run_notebooks.py [PROFILE [PRESET]]`.
+"""Run the notebooks through papermill into runs/PROFILE/: `python tools/run_notebooks.py [PROFILE [PRESET [all]]]`.
 
-What is up to date is not run again.
+The eight chapters, `NN_name.ipynb`, and of the workshops behind them, `NNx_name.ipynb`, those that measure something for the
+report; with `all`, every one. What is up to date is not run again.
 
-A notebook is up to date if its code, the modules it may import, the committed data that these name and the notebooks
-before it are what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not
-matter and an output without its hash cannot exist. Outputs are moved into place when complete: a run that was killed
-goes on with the notebook it was in.
+A notebook is up to date if its code, the modules it imports, the committed data that these name and the notebooks run before it
+are what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not matter
+and an output without its hash cannot exist. Outputs are moved into place when complete: a run that was killed goes on with the
+notebook it was in.
 """
 import fcntl
 import hashlib
@@ -17,11 +18,17 @@ import time
 from pathlib import Path
 
 PROFILES = ("smoke", "quick", "full")
+MEASURES = re.compile(r"\brun\.(save_figure|table|record)\(")
 
 
 def notebooks(nbs="nbs"):
-    """The numbered notebooks, in order."""
-    return sorted(p for p in Path(nbs).glob("[0-9][0-9]_*.ipynb") if not p.name.endswith(".part.ipynb"))
+    """The numbered notebooks, chapters and workshops, in the order in which they are read."""
+    return sorted(p for p in Path(nbs).glob("[0-9][0-9]*_*.ipynb") if not p.name.endswith(".part.ipynb"))
+
+
+def chapters(nbs="nbs"):
+    """The notebooks without a letter behind their number."""
+    return [p for p in notebooks(nbs) if p.name[2] == "_"]
 
 
 def code_cells(path):
@@ -30,15 +37,27 @@ def code_cells(path):
     return [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
 
 
-def modules_of(notebook, lib="mst"):
-    """The text of each module that comes from a notebook, by its path in the module; nbdev's cell marks left out."""
-    texts = [p.read_text(encoding="utf-8") for p in sorted(Path(lib).glob("[!_]*.py"))]
-    return [re.sub(r"(?m)^# %%.*\n", "", t) for t in texts if f"nbs/{notebook.name}" in t]
+def measuring(nbs="nbs"):
+    """The chapters, and the workshops that write a figure, a table or a number."""
+    return [p for p in notebooks(nbs) if p.name[2] == "_" or any(MEASURES.search("".join(c["source"])) for c in code_cells(p))]
+
+
+def modules_of(texts, lib="mst"):
+    """The text of each module that these texts import, directly or not, by name; nbdev's cell marks left out."""
+    found, names = {}, [name for text in texts for name in re.findall(rf"\b{lib}\.(\w+)", text)]
+    while names:
+        path = Path(lib) / f"{(name := names.pop())}.py"
+        if name not in found and path.is_file():
+            found[name] = re.sub(r"(?m)^# %%.*\n", "", path.read_text(encoding="utf-8"))
+            names += re.findall(rf"(?m)^\s*(?:from|import) {lib}\.(\w+)", found[name])
+    return [found[name] for name in sorted(found)]
 
 
 def fingerprint(notebook, before):
-    """Hash of all that the output of `notebook` depends on; `before` is the fingerprint of the notebook before it."""
-    parts = [before, *("".join(c["source"]) for c in code_cells(notebook)), *modules_of(notebook)]
+    """Hash of all that the output of `notebook` depends on; `before` is the fingerprint of the notebook run before it."""
+    cells = ["".join(c["source"]) for c in code_cells(notebook)]
+    own = Path("mst") / f"{notebook.stem.partition('_')[2]}.py"
+    parts = [before, *cells, *modules_of([*cells, f"mst.{own.stem}"])]
     data = [p for pattern in ("*.csv", "pretrained/*.safetensors") for p in sorted(Path("data").glob(pattern))
             if any(p.name in text for text in parts)]  # that a later one also reads, the one before has named
     return hashlib.sha256(b"\0".join([p.encode() for p in parts] + [p.read_bytes() for p in data])).hexdigest()
@@ -85,7 +104,7 @@ def run(notebook, output, profile, preset, mark):
     print(f"{notebook.stem}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def main(profile="quick", preset="mst"):
+def main(profile="quick", preset="mst", which="measuring"):
     if profile not in PROFILES:
         sys.exit(f"profile {profile!r} is not known: use one of {', '.join(PROFILES)}")
     os.chdir(Path(__file__).resolve().parent.parent)
@@ -97,9 +116,11 @@ def main(profile="quick", preset="mst"):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"another run of profile {profile} is at work in {folder}")
-        mark, fresh = preset, 0
-        for notebook in notebooks():
-            mark, output = fingerprint(notebook, mark), folder / notebook.name
+        before, fresh = preset, 0
+        for notebook in notebooks() if which == "all" else measuring():
+            mark, output = fingerprint(notebook, before), folder / notebook.name
+            if notebook in measuring():  # nobody depends on what the other workshops write
+                before = mark
             if saved_fingerprint(output) == mark:
                 fresh += 1
             else:

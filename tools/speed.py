@@ -15,8 +15,8 @@ from pathlib import Path
 import soundfile as sf
 
 from mst.audio import AudioPreprocessor
-from mst.data import project_root
-from mst.ddim import RATE, STYLES
+from mst.run import project_root
+from mst.sound import RATE, STYLES
 
 KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is counted
 

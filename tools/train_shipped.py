@@ -8,14 +8,18 @@ import sys
 import time
 
 from mst.autoencoder import (
-    AUTOENCODER_FILE, FEATURE_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_feature_network, train_on_sound,
+    AUTOENCODER_FILE, SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_on_sound,
     training_clips)
-from mst.ddim import STYLES, save_style_clips
+from mst.features import FEATURE_FILE, train_feature_network
+from mst.sound import STYLES, save_style_clips
 from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
-from mst.train_ldm import ROUNDS, ablate, train_mst, twin_images
+from mst.ablation import ablate
+from mst.train_ldm import train_mst
+from mst.twins import ROUNDS, load_twins
 from mst.training import training_card
-from mst.vocoder import JUDGE_FILE, SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_judge, train_vocoder
+from mst.hearing import JUDGE_FILE, train_judge
+from mst.vocoder import SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_vocoder
 
 
 def main(names):
@@ -40,7 +44,7 @@ def main(names):
         elif name == "styles":
             save_style_clips(run, root / STYLES)
         elif name == "ablation":
-            train_set, valid_set = twin_images(run, "train", ROUNDS[0][1]), twin_images(run, "val", (("plain",), ("fluid",)))
+            train_set, valid_set = load_twins(run, "train", ROUNDS[0][1]), load_twins(run, "val", (("plain",), ("fluid",)))
             ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
