@@ -30,7 +30,8 @@ def main(smoke):
     short, rows, numbers = dict(zip(methods, ("copy", "mst", "ceiling"))), [], {}
     for font, take in (("trained", "plain"), ("unheard", HELD_OUT_TAKE)):
         cases = sound_cases(rendered_recordings(run, "test", 1, take), seed=run.seed)
-        if smoke: cases = cases.subset(list(range(4)))
+        if smoke:
+            cases = cases.subset(list(range(4)))
         print(f"{font} font: {len(cases)} cases of {len(set(cases.pieces))} test pieces, seed {run.seed}")
         numbers |= {"bench_pieces_cases": len(cases), "bench_pieces_pieces": len(set(cases.pieces))}
         found = {}

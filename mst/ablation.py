@@ -23,7 +23,8 @@ from .twins import TwinImages
 def ablation() -> dict[str, tuple[LDMConfig, LDMTraining]]:
     "Preset `report` on our latents, and one named change after the other, up to preset `mst`; after it, labels in the loss."
     config, training = LDMConfig(SHIPPED_AUTOENCODER[0]), LDM_TRAINING_PRESETS["report"]
-    features = lambda **options: {"compression": replace(training.compression, features=FeatureConfig("instruments", **options))}
+    def features(**options):
+        return {"compression": replace(training.compression, features=FeatureConfig("instruments", **options))}
     training = replace(training, batch_size=16, learning_rate=5e-4, **features(domain="image", gradients=False))
     steps = [("report", {}, {}),
              ("style loss with gradients", {}, features(domain="image")),
@@ -59,7 +60,8 @@ def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinI
             ldm, history = train_on_twins(replace(run, seed=run.seed + seed), config, replace(training, epochs=epochs),
                                           f"ablation-{k}-{seed}", train_set, valid_set)
             scores = quick_scores(ldm, valid_set, size=size)
-            if training.drop_style: scores |= {f"{m}_guided": v for m, v in quick_scores(ldm, valid_set, guidance, size).items()}
+            if training.drop_style:
+                scores |= {f"{m}_guided": v for m, v in quick_scores(ldm, valid_set, guidance, size).items()}
             minutes = round(sum(history["seconds"]) / 60, 1)
             rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs, "device": str(run.torch_device), "minutes": minutes,
                          "cases": size, "guidance": guidance, **{m: round(v, 3) for m, v in scores.items()}})

@@ -110,8 +110,10 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
     if not os.path.getsize(path):
         raise ValueError(f"{path}: the file is empty")
     try:
-        try: audio = read_sound(path, sr)
-        except sf.LibsndfileError: audio = read_sound(io.BytesIO(run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-")), sr)
+        try:
+            audio = read_sound(path, sr)
+        except sf.LibsndfileError:
+            audio = read_sound(io.BytesIO(run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-")), sr)
     except (sf.LibsndfileError, ValueError) as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     if not len(audio):
@@ -150,7 +152,7 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
     spectrum = torch.stft(sounds, c.n_fft, c.hop_length, window=torch.hann_window(c.n_fft), pad_mode="constant", return_complex=True)
     power, groups = spectrum.real.square() + spectrum.imag.square(), mel_filter_groups(sr or c.sample_rate, c.n_fft, n_mels or c.n_mels)
     power = torch.cat([filters @ power[:, of] for of, filters in groups], 1).numpy()
-    loud = lambda mel: librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
+    def loud(mel): return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
     found = [loud(mel) if mel.max() > 1e-10 else np.full_like(mel, -c.max_db) for mel in power]  # silence has no maximum
     return np.stack(found) if np.ndim(audio) > 1 else found[0]
 
@@ -275,7 +277,7 @@ def augment_sounds(
 ) -> torch.Tensor:
     """Sounds float32 [B, samples] cut out of clips and varied, each of mean power 1 before mixing, noise and equaliser."""
     B, N, device = *clips.shape, clips.device
-    rand = lambda *shape: torch.rand(*shape, generator=generator, device=device)
+    def rand(*shape): return torch.rand(*shape, generator=generator, device=device)
     speed = 2 ** (octaves[0] + (octaves[1] - octaves[0]) * rand(B, 1))
     speed = torch.where(rand(B, 1) < 0.5, speed, 1.).clamp(max=(N - 2) / samples)
     at = rand(B, 1) * (N - 2 - samples * speed) + speed * torch.arange(samples, device=device)  # [B, samples]

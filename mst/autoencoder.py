@@ -54,7 +54,8 @@ class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions with batch normalisation, added to what came in (He et al., 2016); [B, channels, H, W] to the same."""
     def __init__(self, channels: int):
         super().__init__()
-        conv = lambda: [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
+        def conv():
+            return [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
         self.layers = nn.Sequential(*conv(), nn.ReLU(), *conv())
         nn.init.zeros_(self.layers[-1].weight)  # begins as the identity (Goyal et al., 2017)
 
@@ -154,7 +155,8 @@ AUTOENCODER_PRESETS = {"report": (AutoencoderConfig(), AutoencoderTraining())}
 def autoencoder_training(run: Run) -> AutoencoderTraining:
     "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
     run, training = run.report, AUTOENCODER_PRESETS["report"][1]
-    if run.profile == "full": return training
+    if run.profile == "full":
+        return training
     sizes = run.pick(smoke={"epochs": 2, "batch_size": 16}, quick={"epochs": 12, "batch_size": 16}, full={})
     return replace(training, **sizes, learning_rate=1e-3, features=replace(training.features, weights="instruments"))
 
@@ -169,7 +171,8 @@ def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[
     torch.manual_seed(run.seed)
     model = Autoencoder(config).to(memory_format=torch.channels_last)
     feature_loss = make_feature_loss(training.features).to(run.torch_device)
-    loss_fn = lambda model, batch, generator: compression_loss(batch[0], *model(batch[0]), feature_loss, training)
+    def loss_fn(model, batch, generator):
+        return compression_loss(batch[0], *model(batch[0]), feature_loss, training)
     settings = {"autoencoder": asdict(config), "training": asdict(training), "images": [len(train_set), len(valid_set)],
                 "feature_network": f"{feature_loss.description}, {weights_digest(feature_loss)}"}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
@@ -274,8 +277,10 @@ def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
     "The same function in evaluation mode, with every batch normalisation folded into the convolution before it."
     folded = []
     for layer in layers.eval():
-        if isinstance(layer, nn.BatchNorm2d): folded[-1] = fuse_conv_bn_eval(folded[-1], layer, isinstance(folded[-1], nn.ConvTranspose2d))
-        else: folded.append(layer)
+        if isinstance(layer, nn.BatchNorm2d):
+            folded[-1] = fuse_conv_bn_eval(folded[-1], layer, isinstance(folded[-1], nn.ConvTranspose2d))
+        else:
+            folded.append(layer)
     return nn.Sequential(*folded)
 
 # %% ../nbs/02_autoencoder.ipynb #c097

@@ -37,7 +37,8 @@ class Cases:
 
     def subset(self, indices: list[int]) -> "Cases":
         "The cases at `indices`."
-        take = lambda v: None if v is None else v[indices] if isinstance(v, Tensor) else [v[i] for i in indices]
+        def take(v):
+            return None if v is None else v[indices] if isinstance(v, Tensor) else [v[i] for i in indices]
         return Cases(**{f.name: take(getattr(self, f.name)) for f in fields(self)})
 
 # %% ../nbs/06a_cases.ipynb #c009
@@ -50,7 +51,8 @@ def sounding_clips(dataset: SpectrogramDataset, min_share: float = .5) -> dict[s
     "Instrument to piece to the numbers of the clips in `dataset` that are not mostly silent."
     clips = {name: {} for name in dataset.classes}
     for i, (label, piece) in enumerate(zip(dataset.labels, dataset.pieces)):
-        if sounding_share(dataset[i][0]) >= min_share: clips[dataset.classes[label]].setdefault(piece, []).append(i)
+        if sounding_share(dataset[i][0]) >= min_share:
+            clips[dataset.classes[label]].setdefault(piece, []).append(i)
     return clips
 
 # %% ../nbs/06a_cases.ipynb #c014
@@ -66,7 +68,8 @@ def draw_style(dataset: SpectrogramDataset, clips: dict[str, list[int]], content
     piece, name = dataset.pieces[content], dataset.paths[content].name
     others = sorted(set(clips) - {piece})
     of = clips[others[rng.randint(len(others))]] if others else [i for i in clips.get(piece, []) if dataset.paths[i].name != name]
-    if not of: raise ValueError(f"{dataset.root}: nothing to take a style clip from for {name}; more sounding clips are needed")
+    if not of:
+        raise ValueError(f"{dataset.root}: nothing to take a style clip from for {name}; more sounding clips are needed")
     return int(rng.choice(of))
 
 # %% ../nbs/06a_cases.ipynb #c017
@@ -78,19 +81,21 @@ def benchmark_cases(dataset: SpectrogramDataset,  # of test pieces
     """Seeded test cases for all ordered pairs of instruments. ValueError if an instrument lacks a clip for the style."""
     rng, clips = np.random.RandomState(seed), sounding_clips(dataset)
     where = {(path.parent.name, path.name): i for i, path in enumerate(dataset.paths)}
-    in_all = lambda i: all((name, dataset.paths[i].name) in where for name in dataset.classes)
+    def in_all(i): return all((name, dataset.paths[i].name) in where for name in dataset.classes)
     rows, number = [], 0
     for source in dataset.classes:
         usable = {p: kept for p, of in clips[source].items() if (kept := [i for i in of if in_all(i) or not twins])}
         for content in spread_clips(usable, per_pair, rng):
             number += 1
             for name in dataset.classes:
-                if name == source: continue
+                if name == source:
+                    continue
                 style = draw_style(dataset, clips[name], content, rng)
                 rows.append((content, style, where.get((name, dataset.paths[content].name)), source, name, number))
-    if not rows: raise ValueError(f"{dataset.root}: no test cases; two instruments with sounding clips are needed")
+    if not rows:
+        raise ValueError(f"{dataset.root}: no test cases; two instruments with sounding clips are needed")
     content, style, target, sources, names, numbers = zip(*rows)
-    images = lambda indices: torch.stack([dataset[i][0] for i in indices])
+    def images(indices): return torch.stack([dataset[i][0] for i in indices])
     return Cases(images(content), images(style), images(target) if twins else None, list(sources), list(names),
                  [dataset.pieces[i] for i in content], list(numbers))
 
@@ -115,7 +120,8 @@ def sound_cases(contents: dict[Path, str],              # {path: instrument}
         for _ in range(50 if shortest >= CLIP_SAMPLES else 0):
             start = rng.randint(shortest - CLIP_SAMPLES + 1)
             found = [sound(p)[start:start + CLIP_SAMPLES] for p in paths]
-            if min(np.square(clip).mean() for clip in found) > .005 ** 2: return found
+            if min(np.square(clip).mean() for clip in found) > .005 ** 2:
+                return found
         raise ValueError(f"{paths[0]}: {CLIP_SAMPLES / 22050:.1f} s that sound are needed")
     for number, (path, source) in enumerate(sorted(contents.items()) * per_recording):
         names = [name for name in players if name != source]
@@ -135,6 +141,7 @@ def sound_cases(contents: dict[Path, str],              # {path: instrument}
 def rendered_recordings(run: Run, split: str, every: int,  # one piece in so many; profile full takes all
                         take: str = "plain", instruments: tuple[str, ...] = INSTRUMENTS) -> dict[Path, str]:
     "Recordings, {path: instrument}, of the full corpus, on which the shipped weights were trained; in profile smoke, of the small one."
-    if run.profile == "smoke": return render_takes(run, (take,), ("val", "test"), others=0, instruments=instruments)
+    if run.profile == "smoke":
+        return render_takes(run, (take,), ("val", "test"), others=0, instruments=instruments)
     full = replace(run, profile="full")
     return render_takes(full, (take,), (split,), others=0, instruments=instruments, every=run.pick(1, every, 1))

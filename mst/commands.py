@@ -63,7 +63,8 @@ def transfer_parser() -> argparse.ArgumentParser:
 
 def output_path(content: str, output: str | None, styles: list[str]) -> str:
     "Where the result of a content goes: `output` itself, or into that folder."
-    if output == "-" or output and not Path(output).is_dir(): return output
+    if output == "-" or output and not Path(output).is_dir():
+        return output
     name = "_".join("sound" if c == "-" else Path(c).stem for c in (content, *styles))
     return str(Path(output or ".") / f"{name}.wav")
 
@@ -73,8 +74,10 @@ def main(argv: list[str] | None = None) -> int:
     args = transfer_parser().parse_args(argv)
     outputs = [output_path(content, args.output, args.style) for content in args.contents]
     try:
-        if len(args.style) > 2: raise ValueError(f"one style, or two to be mixed, not {len(args.style)}")
-        if len(set(outputs)) < len(outputs): raise ValueError(f"{outputs[0]}: several results would go there; -o should name a folder")
+        if len(args.style) > 2:
+            raise ValueError(f"one style, or two to be mixed, not {len(args.style)}")
+        if len(set(outputs)) < len(outputs):
+            raise ValueError(f"{outputs[0]}: several results would go there; -o should name a folder")
         if missing := [content for content in args.contents if content != "-" and not Path(content).is_file()]:
             raise FileNotFoundError(f"{missing[0]}: there is no such recording")
         options = {"num_inference_steps": args.steps, "guidance_scale": args.guidance, "strength": args.strength, "seed": args.seed}
@@ -84,7 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     status = 0
     for content, output in zip(args.contents, outputs):
-        try: done = transfer_file(content, output, transfer, progress=not args.quiet)
+        try:
+            done = transfer_file(content, output, transfer, progress=not args.quiet)
         except (ValueError, OSError, RuntimeError) as error:
             print(f"mst_transfer: {one_line(error)}", file=sys.stderr)
             status = 2
@@ -92,15 +96,19 @@ def main(argv: list[str] | None = None) -> int:
             print("mst_transfer: stopped; what was finished is there", file=sys.stderr)
             return 130
         else:
-            if not args.quiet: print("{}: {seconds:.1f} s, {times_real_time:.1f} times real time".format(output, **done), file=sys.stderr)
+            if not args.quiet:
+                print("{}: {seconds:.1f} s, {times_real_time:.1f} times real time".format(output, **done), file=sys.stderr)
     return status
 
 # %% ../nbs/07b_commands.ipynb #c110b
 def run_command(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
     "Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if it was stopped by hand."
     args = parser.parse_args(argv)
-    try: work(args)
-    except DownloadErrors as errors: print(errors, file=sys.stderr); return 2
+    try:
+        work(args)
+    except DownloadErrors as errors:
+        print(errors, file=sys.stderr)
+        return 2
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 2
@@ -111,7 +119,8 @@ def run_command(parser: argparse.ArgumentParser, work: Callable[[argparse.Namesp
 
 def positive_int(text: str) -> int:
     "A whole number above 0, for argparse."
-    if (number := int(text)) < 1: raise ValueError
+    if (number := int(text)) < 1:
+        raise ValueError
     return number
 
 # %% ../nbs/07b_commands.ipynb #c110c
@@ -161,7 +170,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
-    if args.scores: render_corpus(args.scores, args.recordings, shard=args.shard)
+    if args.scores:
+        render_corpus(args.scores, args.recordings, shard=args.shard)
     print(build_dataset_folder_structure(args.recordings, args.output, args.seconds, args.longest, args.n_mels,
                                          shard=args.shard,
                                          trim=not (args.no_trim or args.scores), balance=not (args.no_balance or args.scores)))
@@ -199,8 +209,9 @@ def train(args: argparse.Namespace):
     "Train a network and save its weights."
     run = start_run(args, "mst_train", args.data)
     path = Path(args.output or run.folder / f"{args.network}.safetensors")
-    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name should end in .safetensors")
-    as_long = lambda training: replace(training, epochs=args.epochs or training.epochs)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: the name should end in .safetensors")
+    def as_long(training): return replace(training, epochs=args.epochs or training.epochs)
     if args.network == "autoencoder":
         config, training = SHIPPED_AUTOENCODER
         model, history = train_on_sound(run, config, training := as_long(training), "trained-autoencoder")
@@ -215,7 +226,8 @@ def train(args: argparse.Namespace):
         twins = load_twins(run, "train"), load_twins(run, "val", (("plain",), ("fluid",)))
         model, history = train_on_twins(run, LDM_PRESETS["mst"], training, "trained-ldm", *twins, autoencoder)
         save_ldm(path, model, autoencoder, training_card(run, history, training))
-    else: train_mst(run, path)
+    else:
+        train_mst(run, path)
     print(f"{args.network}: saved as {path}")
 
 def train_main(argv: list[str] | None = None) -> int: return run_command(train_parser(), train, argv)
@@ -230,7 +242,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--take", default="plain", choices=TAKES, help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
     add("--steps", type=positive_int, default=1, help="DDIM steps (%(default)s)")
     add("--guidance", type=parse_guidance, metavar="SCALE", help="above 1: more of the style; without it, chosen for each content")
-    for name in ("ldm", "vocoder", "autoencoder"): add(f"--{name}", metavar="FILE", help="weights of another one than ships")
+    for name in ("ldm", "vocoder", "autoencoder"):
+        add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick")
     return parser
@@ -249,10 +262,13 @@ def evaluate(args: argparse.Namespace):
     for name, method in tqdm(methods.items(), disable=None, leave=False):
         of = replace(cases, content=cases.target) if name.startswith("twin") else cases
         scores = score_sounds(*apply_method(method, of), cases, ear, vocoder.config.audio)
-        if name.startswith("twin"): del scores["lsd_image"]  # the same images
+        if name.startswith("twin"):
+            del scores["lsd_image"]  # the same images
         rows.append(score_line(name, scores, cases.pieces))
-    print(f"{len(cases)} cases of {len(set(cases.pieces))} pieces"); print_table(header, rows)
+    print(f"{len(cases)} cases of {len(set(cases.pieces))} pieces")
+    print_table(header, rows)
     if args.csv:
-        with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([header, *rows])
+        with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
+            csv.writer(f).writerows([header, *rows])
 
 def evaluate_main(argv: list[str] | None = None) -> int: return run_command(evaluate_parser(), evaluate, argv)

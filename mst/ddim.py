@@ -24,11 +24,15 @@ def ddim_timesteps(num_train_timesteps: int,  # T
                    ) -> list[int]:
     "Steps of a sampler, strictly falling within [0, start]; `trailing` begins at `start` (Lin et al., 2023, table 2)."
     start = num_train_timesteps - 1 if start is None else start
-    if not 0 <= start < num_train_timesteps: raise ValueError(f"start must be in [0, {num_train_timesteps}), got {start}")
+    if not 0 <= start < num_train_timesteps:
+        raise ValueError(f"start must be in [0, {num_train_timesteps}), got {start}")
     levels, n = start + 1, num_inference_steps
-    if not 1 <= n <= levels: raise ValueError(f"from step {start} there can be 1 to {levels} sampling steps, not {n}")
-    if spacing == "trailing": return [round(levels * (n - k) / n) - 1 for k in range(n)]
-    if spacing == "leading": return [(n - 1 - k) * (levels // n) for k in range(n)]
+    if not 1 <= n <= levels:
+        raise ValueError(f"from step {start} there can be 1 to {levels} sampling steps, not {n}")
+    if spacing == "trailing":
+        return [round(levels * (n - k) / n) - 1 for k in range(n)]
+    if spacing == "leading":
+        return [(n - 1 - k) * (levels // n) for k in range(n)]
     raise ValueError(f"spacing must be trailing or leading, got {spacing!r}")
 
 # %% ../nbs/07_ddim.ipynb #c011
@@ -41,9 +45,12 @@ def ddim_step(z_t: Tensor,  # [B, C, H, W]
               z_0_pred: Tensor | None = None,  # the estimate of z_0, where the model gives it; None: by equation 5
               ) -> Tensor:  # the latent at the next cleaner step
     "One step of DDIM (report, equations 5 and 6; Song et al., 2021, equations 12 and 16)."
-    if not 0 <= eta <= 1: raise ValueError(f"eta must be in [0, 1], got {eta}")
-    if z_0_pred is None: z_0_pred = (z_t - (1 - alpha_bar_t).sqrt() * noise_pred) / alpha_bar_t.sqrt()  # equation 5
-    if eta == 0: return alpha_bar_prev.sqrt() * z_0_pred + (1 - alpha_bar_prev).sqrt() * noise_pred  # equation 6
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must be in [0, 1], got {eta}")
+    if z_0_pred is None:
+        z_0_pred = (z_t - (1 - alpha_bar_t).sqrt() * noise_pred) / alpha_bar_t.sqrt()  # equation 5
+    if eta == 0:
+        return alpha_bar_prev.sqrt() * z_0_pred + (1 - alpha_bar_prev).sqrt() * noise_pred  # equation 6
     sigma = eta * ((1 - alpha_bar_prev) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_prev)).sqrt()
     direction = (1 - alpha_bar_prev - sigma ** 2).clamp(min=0).sqrt() * noise_pred
     return alpha_bar_prev.sqrt() * z_0_pred + direction + sigma * noise
@@ -71,7 +78,8 @@ def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C
         z_0_pred, noise_pred = found if isinstance(found, tuple) else (None, found)
         noise = draw_like(z_t, generator) if eta > 0 else None
         z_t = ddim_step(z_t, noise_pred, alpha_bar[k], alpha_bar[k + 1], eta, noise, z_0_pred)
-        if callback: callback(k, t, z_t)
+        if callback:
+            callback(k, t, z_t)
     return z_t
 
 # %% ../nbs/07_ddim.ipynb #c036
@@ -95,10 +103,13 @@ def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
              ) -> Tensor:  # images [B, 1, 128, frames] in [0, 1]
     "Images from pure noise and a style (report, 4.8)."
     size, diffusion = ldm.config.autoencoder, ldm.forward_diffusion
-    if ldm.config.content: raise ValueError("this model plays a content, and cannot generate without one: use transfer")
+    if ldm.config.content:
+        raise ValueError("this model plays a content, and cannot generate without one: use transfer")
     factor, frames = 2 ** size.num_downsamples, frames or style.shape[-1]
-    if frames % factor: raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
-    if noise is None: noise = draw_like(style.new_empty(len(style), size.latent_dim, 128 // factor, frames // factor), generator)
+    if frames % factor:
+        raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
+    if noise is None:
+        noise = draw_like(style.new_empty(len(style), size.latent_dim, 128 // factor, frames // factor), generator)
     steps = ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps)
     z_0 = ddim_sample(style_denoiser(ldm, style), noise.to(style), steps, diffusion.alphas_cumprod, eta, generator)
     return ldm.decode(z_0).clamp(0, 1)

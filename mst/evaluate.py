@@ -69,7 +69,7 @@ def score_images(images: Tensor, cases: Cases, judge: ImageJudge) -> dict[str, n
         scores |= {"lsd_target": log_spectral_distance(images, cases.target), "psnr_target": psnr(images, cases.target)}
     if {*cases.content_instruments, *cases.style_instruments} <= set(judge.classes):
         named = judge(images)
-        same = lambda names: torch.tensor([a == b for a, b in zip(named, names)]).float()
+        def same(names): return torch.tensor([a == b for a, b in zip(named, names)]).float()
         scores |= {"is_target": same(cases.style_instruments), "is_content": same(cases.content_instruments)}
     return {k: v.numpy() for k, v in scores.items()}
 
@@ -84,7 +84,8 @@ def apply_transfer(transfer: Transfer, cases: Cases, batch_size: int = 32) -> Te
     images = torch.cat([transfer(content, style).float().cpu() for content, style in pairs])
     if images.shape != cases.content.shape:
         raise ValueError(f"the transfer gave images of shape {tuple(images.shape)}, not {tuple(cases.content.shape)}")
-    if not images.isfinite().all(): raise ValueError("the transfer gave values that are not finite numbers")
+    if not images.isfinite().all():
+        raise ValueError("the transfer gave values that are not finite numbers")
     return images.clamp(0, 1)
 
 # %% ../nbs/06_evaluate.ipynb #c037
@@ -130,7 +131,8 @@ HEADER = ("method", "LSD to twin", "LSD to content", "MFCC to style", "heard as 
 def benchmark_row(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
     "A line under `HEADER`: means with bootstrap intervals of the first and fourth measure; a dash where there is none."
     def text(key, factor, digits, interval):
-        if key not in scores: return "-"
+        if key not in scores:
+            return "-"
         low, high = (factor * v for v in bootstrap_interval(scores[key], pieces))
         mean = f"{factor * scores[key].mean():.{digits}f}"
         return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]" if interval and not math.isnan(low) else mean
@@ -144,26 +146,31 @@ def pair_means(values: np.ndarray, cases: Cases, classes: list[str]) -> np.ndarr
     for i, a in enumerate(classes):
         for j, b in enumerate(classes):
             chosen = [x == a and y == b for x, y in zip(cases.content_instruments, cases.style_instruments)]
-            if any(chosen): table[i, j] = values[chosen].mean()
+            if any(chosen):
+                table[i, j] = values[chosen].mean()
     return table
 
 # %% ../nbs/06_evaluate.ipynb #c058
 def confusion(named: list[str], truth: list[str], classes: tuple[str, ...]) -> np.ndarray:
     "Share of results heard as each class (across), for each true class (down); lines sum to 1, or are nan without cases."
     table = np.zeros((len(classes), len(classes)))
-    for a, b in zip(truth, named): table[classes.index(a), classes.index(b)] += 1
-    with np.errstate(invalid="ignore"): return table / table.sum(1, keepdims=True)
+    for a, b in zip(truth, named):
+        table[classes.index(a), classes.index(b)] += 1
+    with np.errstate(invalid="ignore"):
+        return table / table.sum(1, keepdims=True)
 
 # %% ../nbs/06_evaluate.ipynb #c062
 def style_pairs(cases: Cases) -> list[tuple[int, int]]:
     "Cases, two by two, that have the same content and differ by the style."
     by_content = {}
-    for i, number in enumerate(cases.contents): by_content.setdefault(number, []).append(i)
+    for i, number in enumerate(cases.contents):
+        by_content.setdefault(number, []).append(i)
     return [pair for of in by_content.values() for pair in combinations(of, 2)]
 
 def style_movement(images: Tensor, cases: Cases) -> float:
     "Mean LSD between results of the same content with different styles: 0 if the style does nothing; nan without such pairs."
-    if not (pairs := style_pairs(cases)): return math.nan
+    if not (pairs := style_pairs(cases)):
+        return math.nan
     a, b = zip(*pairs)
     return log_spectral_distance(images[list(a)], images[list(b)]).mean().item()
 
@@ -177,7 +184,8 @@ def save_sound(run: Run, name: str, image: Tensor, n_iter: int = 32) -> tuple[Pa
     "Turn a mel image [1, 128, T] in [0, 1] into sound with a peak of 0.5, write `audio/{name}.wav` in the run's folder."
     path, audio = run.folder / "audio" / f"{name}.wav", mel_image_to_audio(image, n_iter=n_iter)
     audio = audio * (.5 / max(float(np.abs(audio).max()), 1e-9))
-    with atomic_path(path) as part: sf.write(part, audio, AudioConfig().sample_rate)
+    with atomic_path(path) as part:
+        sf.write(part, audio, AudioConfig().sample_rate)
     return path, audio
 
 # %% ../nbs/06_evaluate.ipynb #c082
@@ -222,7 +230,8 @@ MEASURES = {  # of `score_sounds`: title, factor and digits in tables
 def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
     "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
     def text(key, factor, digits):
-        if key not in scores: return "-"
+        if key not in scores:
+            return "-"
         mean, (low, high) = scores[key].mean(), bootstrap_interval(scores[key], pieces)
         ranged = key in ("lsd_audio", "note_f1", "is_target") and not math.isnan(low)
         return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if ranged else "")
@@ -239,6 +248,7 @@ def nearest_names(vectors: np.ndarray,                  # [N, D]
                   references: dict[str, np.ndarray]) -> list[str]:  # name to vectors [n, D]
     "For each vector the name whose mean reference lies nearest, by cosine distance from the mean of all references."
     means = np.stack([v.mean(0) for v in references.values()])
-    unit = lambda x: (x - means.mean(0)) / np.linalg.norm(x - means.mean(0), axis=1, keepdims=True)
+    def unit(x):
+        return (x - means.mean(0)) / np.linalg.norm(x - means.mean(0), axis=1, keepdims=True)
     names = list(references)
     return [names[k] for k in (unit(vectors) @ unit(means).T).argmax(1)]

@@ -69,7 +69,8 @@ class Explorer:
         self.guidance = slider("guidance (0: auto)", 0, 0, 4, .05)
         self.strength = slider("strength", 1, .05, 1, .05)
         self.seed = slider("seed", 0, 0, 99)
-        upload = lambda label: w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))
+        def upload(label):
+            return w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))
         self.uploads = {"content": upload("own content"), "style": upload("own style")}
         self.play, self.cancel = w.Button(description="play", button_style="primary"), w.Button(description="cancel", disabled=True)
         self.bar, self.said = w.FloatProgress(0, max=1), w.HTML()
@@ -79,9 +80,12 @@ class Explorer:
             w.HBox([w.VBox([self.content, self.style, self.other, self.mix, w.HBox(list(self.uploads.values()))]),
                     w.VBox([self.steps, self.guidance, self.strength, self.seed])], layout=row),
             w.HBox([self.play, self.cancel, self.bar, self.said]), w.HBox(list(self.views.values()), layout=row)])
-        for kind, button in self.uploads.items(): button.observe(partial(self.uploaded, kind), "value")
-        for choice in (self.content, self.style, self.other, self.mix): choice.observe(self.chosen, "value")
-        self.play.on_click(self.start); self.cancel.on_click(lambda _: self.cancelled.set())
+        for kind, button in self.uploads.items():
+            button.observe(partial(self.uploaded, kind), "value")
+        for choice in (self.content, self.style, self.other, self.mix):
+            choice.observe(self.chosen, "value")
+        self.play.on_click(self.start)
+        self.cancel.on_click(lambda _: self.cancelled.set())
         self.chosen()
 
     def _ipython_display_(self):
@@ -94,9 +98,12 @@ def show(self: Explorer, view: str, path: str | Path | None):
     "Picture and player of a recording in one of the `views`; None empties it."
     import ipywidgets as w
     title, *_ = self.views[view].children
-    if path is None: self.views[view].children = (title,); return
+    if path is None:
+        self.views[view].children = (title,)
+        return
     picture = w.Image(value=spectrogram(AudioPreprocessor().load_audio(path)[0]), format="png", layout=w.Layout(width="20.5em"))
-    with open_sound(path) as f: sf.write(flac := io.BytesIO(), f.read(dtype="float32"), f.samplerate, format="FLAC")
+    with open_sound(path) as f:
+        sf.write(flac := io.BytesIO(), f.read(dtype="float32"), f.samplerate, format="FLAC")
     player = w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=w.Layout(width="20.5em"))
     self.views[view].children = (title, picture, player)
 
@@ -107,10 +114,12 @@ def chosen(self: Explorer, _=None):
     def clip(style): return project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
     style = self.other.value if self.mix.value == 1 else self.style.value
     try:
-        for view, path in (("content", self.content.value), ("style", clip(style)), ("output", None)): self.show(view, path)
+        for view, path in (("content", self.content.value), ("style", clip(style)), ("output", None)):
+            self.show(view, path)
         self.show("twin", find_twin(self.content.value, style) if self.mix.value in (0, 1) else None)
         self.say("")
-    except (ValueError, OSError, RuntimeError) as error: self.say(one_line(error))
+    except (ValueError, OSError, RuntimeError) as error:
+        self.say(one_line(error))
 
 @patch
 def say(self: Explorer, text: str): self.said.value = html.escape(text)
@@ -120,7 +129,8 @@ def uploaded(self: Explorer, kind: str, change):
     "Files that were uploaded join the list of contents or those of styles, and the last one is chosen."
     for file in change["new"]:
         path = Path(self.folder.name) / kind / Path(file["name"]).name
-        path.parent.mkdir(exist_ok=True); path.write_bytes(file["content"])
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file["content"])
         for choice in ((self.content,) if kind == "content" else (self.style, self.other)):
             kept, choice.options = choice.value, dict(choice.options) | {path.name: str(path)}
             choice.value = kept  # new options choose the first one
@@ -130,8 +140,11 @@ def uploaded(self: Explorer, kind: str, change):
 @patch
 def start(self: Explorer, _=None):
     "Begin a transfer in a thread, unless one runs."
-    if self.thread and self.thread.is_alive(): return
-    self.cancelled.clear(); self.show("output", None); self.say("")
+    if self.thread and self.thread.is_alive():
+        return
+    self.cancelled.clear()
+    self.show("output", None)
+    self.say("")
     self.thread = threading.Thread(target=self.run, daemon=True)
     self.thread.start()
 
@@ -143,15 +156,20 @@ def run(self: Explorer):
         tokens = mix_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
         options = self.steps.value, self.guidance.value or None, self.strength.value, self.seed.value
         transfer = SoundTransfer(*self.networks, tokens, *options)
-        with open_sound(self.content.value) as f: length = f.frames / f.samplerate * RATE / HOP  # frames
+        with open_sound(self.content.value) as f:
+            length = f.frames / f.samplerate * RATE / HOP  # frames
         pieces = 1 + max(0, math.ceil((length - WINDOW) / (WINDOW - OVERLAP)))
         def stepped(*_):
-            if self.cancelled.is_set(): raise Cancelled
+            if self.cancelled.is_set():
+                raise Cancelled
             self.bar.value = min(1, self.bar.value + 1 / (pieces * self.steps.value))
         transfer.callback = stepped
         done = transfer_file(self.content.value, output, transfer, progress=False)
         self.show("output", output)
         self.say("{seconds:.1f} s, {times_real_time:.1f} times real time".format(**done))
-    except Cancelled: self.say("cancelled")
-    except (ValueError, OSError, RuntimeError) as error: self.say(one_line(error))
-    finally: self.play.disabled, self.cancel.disabled = False, True
+    except Cancelled:
+        self.say("cancelled")
+    except (ValueError, OSError, RuntimeError) as error:
+        self.say(one_line(error))
+    finally:
+        self.play.disabled, self.cancel.disabled = False, True

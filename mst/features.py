@@ -84,7 +84,8 @@ def vggish_layers(width: float = 1.) -> nn.Sequential:
             n_out = int(layer.out_channels * width)
             layers.append(nn.Conv2d(n_in, n_out, 3, padding=1))
             n_in = n_out
-        else: layers.append(nn.ReLU() if isinstance(layer, nn.ReLU) else nn.MaxPool2d(2, 2))
+        else:
+            layers.append(nn.ReLU() if isinstance(layer, nn.ReLU) else nn.MaxPool2d(2, 2))
     return nn.Sequential(*layers)
 
 # %% ../nbs/02a_features.ipynb #c031
@@ -93,16 +94,23 @@ def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
     if path is None:
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(20)
-        try: state = torch.hub.load_state_dict_from_url(VGGISH_WEIGHTS, map_location="cpu", weights_only=True)
-        finally: socket.setdefaulttimeout(timeout)
+        try:
+            state = torch.hub.load_state_dict_from_url(VGGISH_WEIGHTS, map_location="cpu", weights_only=True)
+        finally:
+            socket.setdefaulttimeout(timeout)
     else:
-        try: state = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError: raise FileNotFoundError(f"there are no VGGish weights at {path}") from None
-        except Exception as e: raise ValueError(f"{path} is not a file of VGGish weights ({type(e).__name__})") from None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there are no VGGish weights at {path}") from None
+        except Exception as e:
+            raise ValueError(f"{path} is not a file of VGGish weights ({type(e).__name__})") from None
     state = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
     layers = vggish_layers()
-    try: layers.load_state_dict(state)
-    except RuntimeError: raise ValueError(f"{path or VGGISH_WEIGHTS} does not hold VGGish's convolutions") from None
+    try:
+        layers.load_state_dict(state)
+    except RuntimeError:
+        raise ValueError(f"{path or VGGISH_WEIGHTS} does not hold VGGish's convolutions") from None
     return layers
 
 # %% ../nbs/02a_features.ipynb #c034
@@ -174,7 +182,8 @@ def load_instrument_net(path: str | Path | None = None) -> InstrumentNet:
     "The shipped instrument network, or the one at `path`, in evaluation mode."
     path = path or project_root() / FEATURE_FILE
     tensors, info = load_tensors(path, ["config"])
-    if set(info["config"]) != {"classes", "width"}: raise ValueError(f"{path} holds something else than an instrument network")
+    if set(info["config"]) != {"classes", "width"}:
+        raise ValueError(f"{path} holds something else than an instrument network")
     net = InstrumentNet(tuple(info["config"]["classes"]), info["config"]["width"])
     load_weights(net, tensors, path)
     return net.eval().requires_grad_(False)
@@ -212,7 +221,8 @@ class VGGishFeatureLoss(nn.Module):
     def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(), description: str = "untrained",
                  audio: AudioConfig = AudioConfig()):
         super().__init__()
-        if config.domain not in ("vggish", "image"): raise ValueError(f"domain must be vggish or image, got {config.domain!r}")
+        if config.domain not in ("vggish", "image"):
+            raise ValueError(f"domain must be vggish or image, got {config.domain!r}")
         self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # faster for batches on a CPU
         self.config, self.description = config, description
         self.to_input = MelImageToVGGish(audio) if config.domain == "vggish" else nn.Identity()
@@ -222,7 +232,8 @@ class VGGishFeatureLoss(nn.Module):
         x, found = self.to_input(image), []
         for layer in self.layers:
             x = layer(x)
-            if isinstance(layer, nn.ReLU): found.append(x)
+            if isinstance(layer, nn.ReLU):
+                found.append(x)
         return found
 
     def compare(self, y: Tensor, references: list[Callable[[slice], list[Tensor]]]) -> list[Tensor]:
@@ -249,8 +260,10 @@ class LPIPSFeatureLoss(nn.Module):
     """LPIPS with AlexNet on mel images [B, 1, 128, T] in [0, 1], as a scalar (Zhang et al., 2018); needs `mst[lpips]`."""
     def __init__(self, config: FeatureConfig = FeatureConfig()):
         super().__init__()
-        try: from lpips import LPIPS
-        except ImportError: raise ImportError("LPIPS is an optional extra: pip install 'mst[lpips]'") from None
+        try:
+            from lpips import LPIPS
+        except ImportError:
+            raise ImportError("LPIPS is an optional extra: pip install 'mst[lpips]'") from None
         self.net, self.config = LPIPS(net="alex", verbose=False).eval().requires_grad_(False), config
         self.description = "LPIPS with AlexNet, trained on ImageNet"
 
@@ -267,9 +280,11 @@ class LPIPSFeatureLoss(nn.Module):
 # %% ../nbs/02a_features.ipynb #c055
 def make_feature_loss(config: FeatureConfig, audio: AudioConfig = AudioConfig()) -> nn.Module:
     "The feature loss that `config` asks for, for images made with `audio`; its `description` says which weights it got."
-    if config.weights == "lpips": return LPIPSFeatureLoss(config)
+    if config.weights == "lpips":
+        return LPIPSFeatureLoss(config)
     if config.weights in ("auto", "audioset"):
-        try: return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights", audio)
+        try:
+            return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights", audio)
         except OSError as e:
             if config.weights == "audioset":
                 raise OSError(f"VGGish's weights could not be downloaded from {VGGISH_WEIGHTS} ({e}): "

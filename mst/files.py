@@ -77,9 +77,11 @@ def mark_writing(folder: Path):
             if time.monotonic() > SWEPT.get(key, -60) + 60:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for name in os.listdir(folder):
-                    if name.startswith(PART): os.unlink(folder / name)
+                    if name.startswith(PART):
+                        os.unlink(folder / name)
                 SWEPT[key] = time.monotonic()
-        with suppress(OSError): fcntl.flock(opened, fcntl.LOCK_SH)
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_SH)
         yield
     finally:
         os.close(opened)
@@ -91,13 +93,15 @@ def atomic_path(path):
     path = Path(path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
     try:
-        if not path.parent.is_dir(): path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         with mark_writing(path.parent):
             try:
                 yield part
                 os.replace(part, path)
             except BaseException:
-                with suppress(OSError): part.unlink()
+                with suppress(OSError):
+                    part.unlink()
                 raise
     except Exception as error:
         if told := write_error(path, error):
@@ -119,7 +123,8 @@ def folder_lock(
         try:
             return lock.acquire(timeout=.1)  # two shards pass the gate one after the other, in no time
         except Timeout:
-            if not waited: print(f"{path}: {what} waits for another process that is at work in this folder", flush=True)
+            if not waited:
+                print(f"{path}: {what} waits for another process that is at work in this folder", flush=True)
             waited.append(name)
             return lock.acquire()
 
@@ -130,11 +135,15 @@ def folder_lock(
                 gate.enter_context(take(".folder.lock"))
                 siblings = f"-of-{shard[1]}.lock" if shard else None
                 for other in sorted(p.name for p in path.glob(".shard-*-of-*.lock")):
-                    if not (shard and other.endswith(siblings)): gate.enter_context(take(other))
-                if shard: held.enter_context(take(f".shard-{shard[0]}{siblings}"))
-                else: held.enter_context(gate.pop_all())
+                    if not (shard and other.endswith(siblings)):
+                        gate.enter_context(take(other))
+                if shard:
+                    held.enter_context(take(f".shard-{shard[0]}{siblings}"))
+                else:
+                    held.enter_context(gate.pop_all())
         except OSError as error:
-            if os.access(path, os.W_OK): raise write_error(path / ".folder.lock", error) or error
+            if os.access(path, os.W_OK):
+                raise write_error(path / ".folder.lock", error) or error
         yield
 
 # %% ../nbs/00a_files.ipynb #c007d

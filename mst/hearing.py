@@ -90,8 +90,8 @@ def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) 
     "F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by frame; `chroma_f1`: octaves aside."
     a, b = cached_note_probabilities(np.asarray(original, np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
     a, b = a[:min(len(a), len(b))], b[:min(len(a), len(b))]
-    chroma = lambda x: np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)  # [T, 12]
-    f1 = lambda x, y: float(2 * (x & y).sum() / max(x.sum() + y.sum(), 1))
+    def chroma(x): return np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)  # [T, 12]
+    def f1(x, y): return float(2 * (x & y).sum() / max(x.sum() + y.sum(), 1))
     return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)), "chroma_f1": f1(chroma(a), chroma(b))}
 
 # %% ../nbs/03a_hearing.ipynb #c017
@@ -150,7 +150,8 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
     def loss_fn(net, batch, generator):
         clips, labels = batch
         sounds = clips[:, :66_150].float() / 32768
-        if net.training: sounds = augment_sounds(clips, 66_150, generator, octaves=(-.05, .05), mix=0, noise=.5, equaliser=9.)
+        if net.training:
+            sounds = augment_sounds(clips, 66_150, generator, octaves=(-.05, .05), mix=0, noise=.5, equaliser=9.)
         scores = net(ear.to_vggish(ear.log_mel(sounds)))
         return {"loss": F.cross_entropy(scores, labels), "accuracy": (scores.argmax(1) == labels).float().mean()}
     config = {"classes": list(INSTRUMENTS), "width": .25}
@@ -164,7 +165,8 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
 def bootstrap_interval(values: np.ndarray, pieces: list[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
     "95 % interval of the mean of `values` [N] under resampling of whole pieces [N]; (nan, nan) with fewer than two pieces."
     names, number = np.unique(pieces, return_inverse=True)
-    if len(names) < 2: return math.nan, math.nan
+    if len(names) < 2:
+        return math.nan, math.nan
     sums, counts = np.bincount(number, values), np.bincount(number)
     drawn = np.random.RandomState(seed).randint(len(names), size=(draws, len(names)))
     low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])

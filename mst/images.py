@@ -123,7 +123,8 @@ def build_recording(
         for image in have.values():
             image.unlink(missing_ok=True)
         have, old = {}, {}
-        if state.exists(): state.unlink()
+        if state.exists():
+            state.unlink()
     if "chunks" in old and not again:
         return old["chunks"]
     audio = load_usable_audio(path, AudioPreprocessor(config), trim)

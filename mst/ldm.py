@@ -30,7 +30,8 @@ class SinusoidalPositionEmbeddings(nn.Module):
     def __init__(self,
                  dim: int):  # even
         super().__init__()
-        if dim % 2: raise ValueError(f"SinusoidalPositionEmbeddings needs an even dim, got {dim}")
+        if dim % 2:
+            raise ValueError(f"SinusoidalPositionEmbeddings needs an even dim, got {dim}")
         self.register_buffer("frequencies", 10_000 ** (-torch.arange(0, dim, 2) / dim), persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
@@ -56,7 +57,8 @@ class ForwardDiffusion(nn.Module):
     def __init__(self, config: DiffusionConfig = DiffusionConfig()):
         super().__init__()
         self.config = config
-        if config.prediction not in ("noise", "v"): raise ValueError(f"prediction must be noise or v, got {config.prediction!r}")
+        if config.prediction not in ("noise", "v"):
+            raise ValueError(f"prediction must be noise or v, got {config.prediction!r}")
         if config.zero_terminal_snr and config.prediction == "noise":
             raise ValueError("the noisiest step holds no signal, so the noise does not tell it: zero_terminal_snr needs prediction v")
         betas = torch.linspace(config.beta_start, config.beta_end, config.num_timesteps, dtype=torch.float64)
@@ -93,7 +95,8 @@ def training_target(self: ForwardDiffusion, z_0: Tensor, t: Tensor, noise: Tenso
 @patch
 def predictions(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
     "The clean latent and the noise that the network's `output` implies."
-    if self.config.prediction == "noise": return self.predict_start_from_noise(z_t, t, output), output
+    if self.config.prediction == "noise":
+        return self.predict_start_from_noise(z_t, t, output), output
     a = self.alpha_bar(t)
     return a.sqrt() * z_t - (1 - a).sqrt() * output, a.sqrt() * output + (1 - a).sqrt() * z_t
 
@@ -136,7 +139,8 @@ class UNet(nn.Module):
     def __init__(self, in_channels: int = 32, out_channels: int = 32, config: UNetConfig = UNetConfig()):
         super().__init__()
         n, heads = config.num_filters, config.num_heads
-        if config.time_dim != 2 * n: raise ValueError(f"time_dim must be 2 * num_filters = {2 * n}, got {config.time_dim}")
+        if config.time_dim != 2 * n:
+            raise ValueError(f"time_dim must be 2 * num_filters = {2 * n}, got {config.time_dim}")
         self.time_mlp = nn.Sequential(SinusoidalPositionEmbeddings(config.time_dim),
                                       nn.Linear(config.time_dim, config.time_dim), nn.GELU(),
                                       nn.Linear(config.time_dim, config.time_dim))
@@ -199,7 +203,8 @@ class LDM(nn.Module):
         if autoencoder.config != config.autoencoder:
             raise ValueError(f"this autoencoder was built as {autoencoder.config}, the model wants {config.autoencoder}")
         self.encoder, self.decoder = autoencoder.encoder, autoencoder.decoder
-        if not config.own_decoder: self.encoder, self.decoder = (fold_batch_norm(x) for x in (self.encoder.encoder, self.decoder.decoder))
+        if not config.own_decoder:
+            self.encoder, self.decoder = (fold_batch_norm(x) for x in (self.encoder.encoder, self.decoder.decoder))
         self.encoder.requires_grad_(False), self.decoder.requires_grad_(config.own_decoder)
         latent_dim = config.autoencoder.latent_dim
         channels = latent_dim * (2 if config.content else 1)
@@ -214,12 +219,14 @@ class LDM(nn.Module):
     def train(self, mode: bool = True) -> "LDM":
         super().train(mode)
         self.encoder.eval()  # frozen: its batch statistics too
-        if not self.config.own_decoder: self.decoder.eval()
+        if not self.config.own_decoder:
+            self.decoder.eval()
         return self
 
     def encode(self, x: Tensor) -> Tensor:
         "Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient; what is a latent already stays."
-        with torch.no_grad(): return self.encoder(x) if x.shape[1] == 1 else x
+        with torch.no_grad():
+            return self.encoder(x) if x.shape[1] == 1 else x
 
     def decode(self, z: Tensor) -> Tensor:
         "Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [0, 1]."
@@ -252,7 +259,8 @@ def guided(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content
            scale: float | Tensor = 1.) -> Tensor:
     "`estimate`, led away from what it would be without the style; `scale` is one, or one for each [B, 1, 1, 1]."
     output = self.estimate(z_t, t, styles, content)
-    if not isinstance(scale, Tensor) and scale == 1: return output
+    if not isinstance(scale, Tensor) and scale == 1:
+        return output
     without = self.estimate(z_t, t, self.no_style(styles), content)
     return without + scale * (output - without)
 
@@ -270,7 +278,8 @@ def choose_guidance(self: LDM, content: Tensor, styles: dict[str, Tensor], noise
 
     It is the least scale whose result, after one step, has style tokens nearly as near to the style's as any's (in their means).
     """
-    if scale is not None: return scale
+    if scale is not None:
+        return scale
     t = torch.full((len(content),), self.config.diffusion.num_timesteps - 1, device=content.device)
     z_t, mean = self.forward_diffusion(content, t, noise), lambda styles: torch.cat([v.mean(1) for v in styles.values()], -1)
     output, without = (self.estimate(z_t, t, of, content) for of in (styles, self.no_style(styles)))
@@ -305,7 +314,7 @@ def forward(self: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
             decode: bool = True,  # whether the image is wanted
             ) -> LDMOutput:
     "One noising and one denoising."
-    times = lambda z: z.repeat(len(t) // len(content), *[1] * (z.ndim - 1))
+    def times(z): return z.repeat(len(t) // len(content), *[1] * (z.ndim - 1))
     z_content = times(self.encode(content))
     z_0 = z_content if target is None else times(self.encode(target))
     noise = torch.randn_like(z_0) if noise is None else noise
@@ -322,7 +331,8 @@ LDM_FILE = "data/pretrained/ldm.safetensors"
 
 def save_ldm(path: str | Path, ldm: LDM, autoencoder: Autoencoder, info: dict):
     "Save the UNet and style encoder trained on latents of `autoencoder`, in half precision, with what `info` says of the training."
-    if ldm.config.own_decoder: raise ValueError("this model has trained a decoder of its own, which the file would lack")
+    if ldm.config.own_decoder:
+        raise ValueError("this model has trained a decoder of its own, which the file would lack")
     networks = {k: v.cpu().half() for k, v in ldm.state_dict().items() if k.startswith(("unet.", "style_encoder."))}
     save_tensors(path, networks, {"config": asdict(ldm.config), "autoencoder": weights_digest(autoencoder), **info})
 

@@ -47,7 +47,8 @@ def find_soundfont(soundfont=None) -> Path:
     For `tonejs`, the folder of single notes that `fetch_samples` fills.
     """
     asked = str(soundfont or os.environ.get("MST_SOUNDFONT") or "FluidR3_GM")
-    if asked in ("tonejs", str(single := project_root() / "data" / "samples" / "tonejs")): return single
+    if asked in ("tonejs", str(single := project_root() / "data" / "samples" / "tonejs")):
+        return single
     if asked not in SOUNDFONTS:
         if not Path(asked).is_file():
             raise FileNotFoundError(f"{asked}: there is no such soundfont; give a file, or install and name one of "
@@ -87,7 +88,8 @@ def render_notes(
     gain=GAIN,       # of the synthesizer
 ) -> np.ndarray:
     """Sound [seconds * 22 050], float32, one channel, the same for the same notes. ValueError if it would clip."""
-    if (font := find_soundfont(soundfont)).name == "tonejs": return play_samples(notes, fetch_samples(program, font), seconds, room, gain)
+    if (font := find_soundfont(soundfont)).name == "tonejs":
+        return play_samples(notes, fetch_samples(program, font), seconds, room, gain)
     player = pretty_midi.Instrument(program)
     player.notes = notes
     player.control_changes = [pretty_midi.ControlChange(91, 127 if room else 0, 0),  # share sent to the reverberation
@@ -95,8 +97,10 @@ def render_notes(
     midi = pretty_midi.PrettyMIDI(resolution=960)
     midi.instruments = [player]
     with tempfile.NamedTemporaryFile(suffix=".mid") as f:
-        try: midi.write(f.name)
-        except OSError as error: raise write_error(Path(f.name), error) or error
+        try:
+            midi.write(f.name)
+        except OSError as error:
+            raise write_error(Path(f.name), error) or error
         command, kind = synthesizer_command(font, f.name, room, gain)
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=600)
     frame = 2 * np.dtype(kind).itemsize
@@ -119,10 +123,12 @@ SAMPLES = {  # General MIDI program: the instrument's name and version among the
 
 def fetch_samples(program: int, folder) -> Path:
     """The folder {folder}/{name} of an instrument's single notes, {note}.mp3; fetched with npm where it is not there yet."""
-    if program not in SAMPLES: raise ValueError(f"no single notes of program {program}; known are {', '.join(map(str, SAMPLES))}")
+    if program not in SAMPLES:
+        raise ValueError(f"no single notes of program {program}; known are {', '.join(map(str, SAMPLES))}")
     name, version = SAMPLES[program]
     target, package = Path(folder) / name, f"tonejs-instrument-{name}-mp3@{version}"
-    if target.is_dir(): return target
+    if target.is_dir():
+        return target
     if not shutil.which("npm"):
         raise FileNotFoundError(f"npm is not on the path and gets {package}; install it (Debian: sudo apt-get install npm)")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -135,9 +141,12 @@ def fetch_samples(program: int, folder) -> Path:
         unpacked.mkdir()
         with tarfile.open(packed) as tar:
             notes = [m for m in tar if m.isfile() and Path(m.name).parent == Path("package") and Path(m.name).suffix == ".mp3"]
-            for note in notes: (unpacked / Path(note.name).name).write_bytes(tar.extractfile(note).read())
-        if not notes: raise RuntimeError(f"{package} does not hold what it should: a folder named package with {{note}}.mp3 in it")
-        with suppress(FileExistsError, OSError): os.replace(unpacked, target)  # another process may have been faster
+            for note in notes:
+                (unpacked / Path(note.name).name).write_bytes(tar.extractfile(note).read())
+        if not notes:
+            raise RuntimeError(f"{package} does not hold what it should: a folder named package with {{note}}.mp3 in it")
+        with suppress(FileExistsError, OSError):
+            os.replace(unpacked, target)  # another process may have been faster
     return target
 
 # %% ../nbs/00f_render.ipynb #samples-b
@@ -151,21 +160,26 @@ def recorded_notes(folder: Path) -> dict:
     """
     found = {}
     for path in sorted(Path(folder).glob("*.mp3")):
-        if not re.fullmatch("[A-G]s?[0-9]", path.stem): continue
+        if not re.fullmatch("[A-G]s?[0-9]", path.stem):
+            continue
         key, (sound, _) = int(librosa.note_to_midi(path.stem.replace("s", "#"))), librosa.load(path, sr=44_100)
         loud = np.flatnonzero(np.abs(sound) > .03 * np.abs(sound).max(initial=0))
         sound = sound[max(0, loud[0] - 132):][:8 * 44_100] if len(loud) else sound[:0]
-        if len(sound) < 22_050 // 2: continue
+        if len(sound) < 22_050 // 2:
+            continue
         pitch = librosa.hz_to_midi(librosa.yin(sound[4000:48_000], fmin=27, fmax=8000, sr=44_100, frame_length=8192))
         off = np.median(pitch) - key
-        if abs(off - 12 * round(off / 12)) < .6: found[key] = sound / np.sqrt(np.square(sound[:22_050]).mean())
-    if not found: raise ValueError(f"{folder}: no recordings of single notes, named as A4.mp3 or Cs3.mp3")
+        if abs(off - 12 * round(off / 12)) < .6:
+            found[key] = sound / np.sqrt(np.square(sound[:22_050]).mean())
+    if not found:
+        raise ValueError(f"{folder}: no recordings of single notes, named as A4.mp3 or Cs3.mp3")
     return found
 
 @lru_cache(1024)
 def recorded_note(folder: Path, key: int) -> np.ndarray:
     """A single note, samples [N] at 22 050 Hz: the nearest that was recorded, moved to `key`."""
-    with NOTES_LOCK: notes = recorded_notes(folder)
+    with NOTES_LOCK:
+        notes = recorded_notes(folder)
     near = min(notes, key=lambda k: (abs(k - key), k))
     return librosa.resample(notes[near], orig_sr=44_100 * 2 ** ((key - near) / 12), target_sr=RENDER_RATE).astype(np.float32)
 
@@ -184,7 +198,8 @@ def play_samples(
         single = recorded_note(folder, note.pitch)[:held + RENDER_RATE][:max(0, len(sound) - start)]
         after = np.maximum(0, np.arange(len(single)) - held) / RENDER_RATE
         sound[start:start + len(single)] += .1 * gain * (note.velocity / 127) ** 2 * single * 10 ** (-3 * after).astype(np.float32)
-    if not room: return sound
+    if not room:
+        return sound
     size, level = room
     times = np.arange(round((.3 + 2 * size) * RENDER_RATE)) / RENDER_RATE
     echo = np.random.RandomState(0).randn(len(times)) * 10 ** (-3 * times / times[-1]) * (times > .01)  # falls by 60 dB

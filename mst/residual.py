@@ -59,7 +59,8 @@ class StyleAttention(nn.Module):
         nn.init.zeros_(self.out.weight), nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
-        heads = lambda v: v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, T, width / heads]
+        def heads(v):  # [B, heads, T, width / heads]
+            return v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))), heads(key), heads(value))
         return x + self.out(read.transpose(1, 2).flatten(2))
@@ -82,24 +83,26 @@ class ResidualUNet(nn.Module):
                  time_embedding: nn.Module):  # steps [B] to vectors [B, config.time_dim]
         super().__init__()
         width, size, self.out_channels = config.width, config.style_dim, out_channels
-        block = lambda: FrameBlock(width, size)
-        attention = lambda: StyleAttention(width, size, config.style_dim, config.num_heads)
+        def block(): return FrameBlock(width, size)
+        def attention(): return StyleAttention(width, size, config.style_dim, config.num_heads)
         self.time_mlp = nn.Sequential(time_embedding, nn.Linear(config.time_dim, size), nn.SiLU(),
                                       nn.Linear(size, size))
         self.style_mlp = nn.Linear(config.style_dim, size)
         self.enter = nn.Linear(16 * in_channels, width)
-        stage = lambda: nn.ModuleList([*(block() for _ in range(config.blocks)), attention()])
+        def stage(): return nn.ModuleList([*(block() for _ in range(config.blocks)), attention()])
         self.encode, self.middle, self.decode = stage(), stage(), stage()
         self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
         self.keep = nn.Linear(size, 16 * in_channels)
-        for layer in (self.leave, self.keep): nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
+        for layer in (self.leave, self.keep):
+            nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
 
     def forward(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor]) -> Tensor:
         tokens, frames = styles["tokens"], z_t.shape[-1]
         condition = F.silu(self.time_mlp(t) + self.style_mlp(tokens.mean(1)))  # [B, size]: the time, and the style as a whole
         def run(stage, x):
-            for block in stage[:-1]: x = block(x, condition)
+            for block in stage[:-1]:
+                x = block(x, condition)
             return stage[-1](x, condition, tokens)
         early = run(self.encode, self.enter(z_t.flatten(1, 2).mT))  # [B, T, width]
         x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)  # two frames are one of twice the width

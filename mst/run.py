@@ -174,7 +174,8 @@ def table(self: Run, name: str, header: list, rows: list):
 def print_table(header: list, rows: list):
     """Print rows of text under a header, in columns."""
     first, *widths = [max(map(len, column)) for column in zip(header, *rows)]
-    for name, *cells in (header, *rows): print(f"{name:<{first}}", *(f"{cell:>{w}}" for cell, w in zip(cells, widths)), sep="  ")
+    for name, *cells in (header, *rows):
+        print(f"{name:<{first}}", *(f"{cell:>{w}}" for cell, w in zip(cells, widths)), sep="  ")
 
 # %% ../nbs/00b_run.ipynb #c024
 def show_images(

@@ -116,7 +116,8 @@ def fit_range(
 ) -> list:
     """The notes of a voice, moved by `transpose`, by whole octaves, and one by one by octaves into [LOWEST, HIGHEST]."""
     shift = transpose + best_octave([key + transpose for *_, key in voice])[2]
-    octaves = lambda key: -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
+    def octaves(key):
+        return -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
     return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length, key in voice]
 
 # %% ../nbs/00e_scores.ipynb #c093
@@ -164,12 +165,13 @@ def corpus_sources(seed: int = 0) -> dict:
     from music21 import common
     root = Path(common.getCorpusFilePath())
     draw = random.Random(seed)
-    shuffled = lambda found: draw.sample(found, len(found))
-    files = lambda *patterns: shuffled(sorted(p.relative_to(root).as_posix() for pattern in patterns for p in root.glob(pattern)))
+    def shuffled(found): return draw.sample(found, len(found))
+    def files(*patterns):
+        return shuffled(sorted(p.relative_to(root).as_posix() for pattern in patterns for p in root.glob(pattern)))
     dances = files("ryansMammoth/*Reel.abc", "ryansMammoth/*Hornpipe.abc", "ryansMammoth/*Jig.abc")
     airs = [f"{name}#{number}" for name in files("oneills1850/0[0-3]*.abc")
             for number in re.findall(r"^X: *(\d+)", (root / name).read_text(errors="replace"), re.MULTILINE)]
-    mix = lambda *pools: [source for group in zip_longest(*pools) for source in group if source]
+    def mix(*pools): return [source for group in zip_longest(*pools) for source in group if source]
     quartets = mix(files("haydn/*/*.mxl"), files("mozart/k[148]*/*.mxl"))
     chorales = files("bach/bwv*.mxl")
     return {"melody": mix(dances, shuffled(airs)),
@@ -210,7 +212,7 @@ def propose_score(
     wanted, parts = VOICES[kind], read_parts(source)
     if len(parts) <= int(wanted[-1]) or not all(voices := [parts[int(v)] for v in wanted.split()]):
         return None, "too few voices"
-    outside = lambda t: sum(best_octave([key + t for *_, key in voice])[0] for voice in voices)
+    def outside(t): return sum(best_octave([key + t for *_, key in voice])[0] for voice in voices)
     transpose = min(range(-6, 7), key=lambda t: (outside(t), abs(t), t))
     if outside(transpose) > 0.05 * sum(map(len, voices)):
         return None, "too wide a range"

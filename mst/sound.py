@@ -44,7 +44,8 @@ EDGE, SEAM = 32, 16          # of the shared frames, those with the earlier wind
 def resample(blocks: Iterable[np.ndarray], rate: int, to: int, channels: int) -> Iterator[np.ndarray]:
     "Sound in blocks [n, channels] at the rate `to`, as if it were resampled in one go."
     stream = soxr.ResampleStream(rate, to, channels, dtype="float32")
-    for block in blocks: yield stream.resample_chunk(block)
+    for block in blocks:
+        yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 def windows(blocks: Iterable[np.ndarray], size: int, hop: int) -> Iterator[tuple[np.ndarray, bool]]:
@@ -55,7 +56,8 @@ def windows(blocks: Iterable[np.ndarray], size: int, hop: int) -> Iterator[tuple
         while len(rest) > size:
             yield rest[:size], False
             rest = rest[hop:]
-    if rest is not None and len(rest): yield rest, True
+    if rest is not None and len(rest):
+        yield rest, True
 
 # %% ../nbs/07a_sound.ipynb #c095
 def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) -> Tensor:
@@ -64,7 +66,8 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
     The shares of left and right in the power of each mel band are averaged over a fifth of a second; `spread_clips` [F, n_mels] brings them
     to frequencies.
     """
-    if len(content) == 1: return sound
+    if len(content) == 1:
+        return sound
     power = log_mel.bands @ log_mel.spectrum(content).abs().square()
     power = F.avg_pool1d(power, 9, 1, 4) + 1e-10  # [2, n_mels, T]
     spectrum = log_mel.spectrum(sound)
@@ -80,7 +83,8 @@ class SoundTransfer:
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor], num_inference_steps: int = 1,
                  guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
-        if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+        if not 0 < strength <= 1:
+            raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         self.ldm, self.vocoder, self.style, self.guidance_scale, self.seed = ldm, vocoder, style, guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, max(1, round(strength * len(self.alphas))) - 1)
@@ -96,7 +100,8 @@ class SoundTransfer:
         "A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those `before` that it shares."
         z = self.ldm.encode(self.log_mel.image(mel, reference))
         noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        if before is None: self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
+        if before is None:
+            self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
         denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
         z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
         if before is not None:
@@ -109,7 +114,8 @@ class SoundTransfer:
         "Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that one's."
         magnitude = self.vocoder.magnitude(image) * reference.sqrt()
         phase, meet = turning_phase(magnitude, HOP), EDGE - SEAM // 2
-        if before is not None: phase = phase + (self.log_mel.spectrum(before)[..., meet].angle() - phase[..., meet])[..., None]
+        if before is not None:
+            phase = phase + (self.log_mel.spectrum(before)[..., meet].angle() - phase[..., meet])[..., None]
         return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
 
 # %% ../nbs/07a_sound.ipynb #c097
@@ -148,8 +154,9 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # gives the content ane
 
     What is between the content and its result lies on disk, so that an hour needs no more memory than a minute.
     """
-    mono = lambda block: block.mean(1, dtype=np.float32)
-    pieces = lambda: windows(resample(blocks(), rate, RATE, channels), WINDOW * HOP, (WINDOW - OVERLAP) * HOP)
+    def mono(block): return block.mean(1, dtype=np.float32)
+    def pieces():
+        return windows(resample(blocks(), rate, RATE, channels), WINDOW * HOP, (WINDOW - OVERLAP) * HOP)
     loudest = max((transfer.power(window).max().item() for window, _ in pieces()), default=0.)
     if loudest < 1e-10:
         yield from (np.zeros_like(block) for block in blocks())
@@ -168,8 +175,10 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # gives the content ane
         for block in resample((gain * block for block in stored), RATE, rate, channels):
             block = block[:wanted].clip(-1, 1)
             wanted -= len(block)
-            if len(block): yield block
-        if wanted: yield np.zeros((wanted, channels), np.float32)
+            if len(block):
+                yield block
+        if wanted:
+            yield np.zeros((wanted, channels), np.float32)
 
 # %% ../nbs/07a_sound.ipynb #c101
 STYLE_FRAMES = 128  # of a style clip
@@ -178,18 +187,22 @@ STYLES = "data/pretrained/styles"  # a clip for each of the four instruments
 def clearest_clip(sound: np.ndarray) -> np.ndarray:
     "The 3 s of sound [N] at 22 050 Hz in which most is heard: whose quieter frames are loudest."
     n = STYLE_FRAMES * HOP
-    if len(sound) <= n: return np.pad(sound, (0, n - len(sound)))
+    if len(sound) <= n:
+        return np.pad(sound, (0, n - len(sound)))
     starts = range(0, len(sound) - n + 1, RATE // 2)
-    quieter = lambda start: np.quantile(np.square(sound[start:start + n]).reshape(STYLE_FRAMES, HOP).mean(1), .25)
+    def quieter(start):
+        return np.quantile(np.square(sound[start:start + n]).reshape(STYLE_FRAMES, HOP).mean(1), .25)
     best = max(starts, key=quieter)
     return sound[best:best + n]
 
 @torch.no_grad()
 def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tensor]:
     "What the model takes as a style: of sound [N] at 22 050 Hz, of a file, or of the clip that ships for one of the four instruments."
-    if isinstance(clip, str) and clip in INSTRUMENTS: clip = project_root() / STYLES / f"{clip}.flac"
+    if isinstance(clip, str) and clip in INSTRUMENTS:
+        clip = project_root() / STYLES / f"{clip}.flac"
     sound = clip if isinstance(clip, np.ndarray) else AudioPreprocessor().load_audio(clip)[0]
-    if not np.abs(sound).max(initial=0) > 1e-4: raise ValueError(f"{'the style clip' if clip is sound else clip}: holds only silence")
+    if not np.abs(sound).max(initial=0) > 1e-4:
+        raise ValueError(f"{'the style clip' if clip is sound else clip}: holds only silence")
     image = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(clearest_clip(sound))[None])[..., :STYLE_FRAMES]
     return ldm.encode_style(image.to(ldm.forward_diffusion.alphas_cumprod.device))
 
@@ -197,7 +210,8 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tens
 def save_style_clips(run: Run, folder: str | Path):
     "Write the clips that ship: {instrument}.flac, of the first validation piece, in a room (take `fluid`)."
     for path, name in render_takes(replace(run, profile="full"), ("fluid",), ("val",), others=0, every=100).items():
-        with atomic_path(Path(folder) / f"{name}.flac") as part: sf.write(part, clearest_clip(AudioPreprocessor().load_audio(path)[0]), RATE)
+        with atomic_path(Path(folder) / f"{name}.flac") as part:
+            sf.write(part, clearest_clip(AudioPreprocessor().load_audio(path)[0]), RATE)
 
 # %% ../nbs/07a_sound.ipynb #c103
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -209,17 +223,23 @@ def open_sound(path: str | Path) -> Iterator[sf.SoundFile]:
         name = "standard input" if str(path) == "-" else str(path)
         if str(path) == "-":
             path = stack.enter_context(tempfile.NamedTemporaryFile()).name
-            with open(path, "wb") as f: shutil.copyfileobj(sys.stdin.buffer, f)
-        if not Path(path).is_file(): raise FileNotFoundError(f"{name}: there is no such recording")
-        if not os.path.getsize(path): raise ValueError(f"{name}: the file is empty")
-        try: f = sf.SoundFile(path)
+            with open(path, "wb") as f:
+                shutil.copyfileobj(sys.stdin.buffer, f)
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{name}: there is no such recording")
+        if not os.path.getsize(path):
+            raise ValueError(f"{name}: the file is empty")
+        try:
+            f = sf.SoundFile(path)
         except sf.LibsndfileError:
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound.w64"
             run_ffmpeg(path, "-c:a", "pcm_s16le", "-y", str(copy), name=name)  # 16 bits
             f = sf.SoundFile(copy)
         stack.enter_context(f)
-        if not f.frames: raise ValueError(f"{name}: holds no sound")
-        if f.channels > 2: raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg -i ... -ac 2 mixes them)")
+        if not f.frames:
+            raise ValueError(f"{name}: holds no sound")
+        if f.channels > 2:
+            raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg -i ... -ac 2 mixes them)")
         yield f
 
 # %% ../nbs/07a_sound.ipynb #c104
@@ -229,10 +249,13 @@ def open_output(path: str | Path) -> Iterator[Path]:
     if str(path) == "-":
         with tempfile.TemporaryDirectory() as folder:
             yield (part := Path(folder) / "sound.wav")
-            with open(part, "rb") as f: shutil.copyfileobj(f, sys.stdout.buffer)
+            with open(part, "rb") as f:
+                shutil.copyfileobj(f, sys.stdout.buffer)
         return
-    if Path(path).suffix.lower() not in SUFFIXES: raise ValueError(f"{path}: the name should end in one of {', '.join(SUFFIXES)}")
-    with atomic_path(path) as part: yield part
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: the name should end in one of {', '.join(SUFFIXES)}")
+    with atomic_path(path) as part:
+        yield part
 
 def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransfer, progress: bool = True) -> dict[str, float]:
     """Write the content in another style to `output`, as long and as loud, at the same rate: wav, flac, ogg or mp3 by its suffix.
@@ -246,15 +269,18 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
         def blocks():
             f.seek(0)
             while len(block := f.read(f.samplerate, dtype="float32", always_2d=True)):
-                if not np.isfinite(block).all(): raise ValueError(f"{name}: holds samples that are not finite numbers")
+                if not np.isfinite(block).all():
+                    raise ValueError(f"{name}: holds samples that are not finite numbers")
                 yield block
         seconds = f.frames / f.samplerate
         with tqdm(total=round(seconds, 1), unit="s", desc=Path(name).name, disable=not progress) as bar:
-            try: g = sf.SoundFile(part, "w", f.samplerate, f.channels)
+            try:
+                g = sf.SoundFile(part, "w", f.samplerate, f.channels)
             except (sf.LibsndfileError, ValueError) as error:
                 raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} Hz ({error})") from None
             with g:
-                for block in restyle(blocks, f.samplerate, f.channels, transfer, bar.update): g.write(block)
+                for block in restyle(blocks, f.samplerate, f.channels, transfer, bar.update):
+                    g.write(block)
     return {"seconds": seconds, "times_real_time": seconds / (time.perf_counter() - start)}
 
 # %% ../nbs/07a_sound.ipynb #c106
@@ -265,8 +291,10 @@ def torch_device(name: str) -> torch.device:
 def mix_styles(ldm: LDM, style: str | Path | np.ndarray, other: str | Path | np.ndarray | None = None,
                 mix: float = .5) -> dict[str, Tensor]:
     "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
-    if not 0 <= mix <= 1: raise ValueError(f"mix must be in [0, 1], got {mix}")
-    if other is None: return encode_style_clip(ldm, style)
+    if not 0 <= mix <= 1:
+        raise ValueError(f"mix must be in [0, 1], got {mix}")
+    if other is None:
+        return encode_style_clip(ldm, style)
     first, second = encode_style_clip(ldm, style), encode_style_clip(ldm, other)
     return {k: torch.lerp(first[k], second[k], mix) for k in first}
 

@@ -65,7 +65,8 @@ def add_expression(
 ) -> list:
     """The notes as a player with a will might play them: new notes, ordered by start and key, the first one at 0."""
     slower, depth, period, phase = 1 + 0.15 * draw.random(), 0.06 * draw.random(), draw.uniform(3, 8), draw.uniform(0, 6.28)
-    warp = lambda t: slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase) - np.sin(phase)))
+    def warp(t):
+        return slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase) - np.sin(phase)))
     level, swell, bar, tie = draw.uniform(52, 100), draw.uniform(0, 14), draw.uniform(2, 6), draw.uniform(0.55, 1.08)
     played, last = [], {}
     for i, note in enumerate(notes):
@@ -114,24 +115,30 @@ def ringing_chords(
     down, bass, ringing, struck = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12, 24)), draw.choice((0.25, 1, 1, 1)), []
     notes = transpose_notes(notes, lambda key: -down)
     for start in np.arange(0, seconds - 0.1, span):
-        if not (now := [n for n in notes if n.start < start + span and n.end > start + 0.05]): continue
+        if not (now := [n for n in notes if n.start < start + span and n.end > start + 0.05]):
+            continue
         keys, loudness = sorted({n.pitch for n in now})[-4:], np.mean([n.velocity for n in now])
-        strike = lambda t, key, louder: struck.append((t, key, t + max(ringing * (start + span - t), step), loudness + louder))
-        lower = lambda by: keys[0] - by if keys[0] - by >= 28 else keys[0]  # the lowest string of a bass is 28
+        def strike(t, key, louder):
+            return struck.append((t, key, t + max(ringing * (start + span - t), step), loudness + louder))
+        def lower(by):  # the lowest string of a bass is 28
+            return keys[0] - by if keys[0] - by >= 28 else keys[0]
         chord = sorted({lower(bass), *keys, *([lower(12), keys[0] + 12] if len(keys) < 3 else [])})
         strike(start, chord[0], 4)
         if manner == "strummed":
             times = draw.choice((1, 2, 2, 4))
             for t in start + span / times * np.arange(times):
-                for j, key in enumerate(chord[1:], 1): strike(t + 0.015 * j, key, -4)
+                for j, key in enumerate(chord[1:], 1):
+                    strike(t + 0.015 * j, key, -4)
             continue
         up_and_down = chord[1:] + chord[-2:0:-1] or chord
-        for j in range(1, int(span / step)): strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
+        for j in range(1, int(span / step)):
+            strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
         if manner == "below":
             struck += [(n.start, n.pitch, n.end, n.velocity + 10) for n in now if n.pitch == keys[-1] and n.start >= start]
     played, last = [], {}
     for start, key, end, loudness in sorted(struck):
-        if key in last: last[key].end = min(last[key].end, start)  # the string is struck again
+        if key in last:
+            last[key].end = min(last[key].end, start)  # the string is struck again
         if start < seconds - 0.1:
             last[key] = pretty_midi.Note(round(min(max(loudness + draw.gauss(0, 5), 25), 120)), key, start, min(end, seconds))
             played.append(last[key])
@@ -240,7 +247,8 @@ def render_corpus(
         jobs = {pool.submit(render_piece, s, output_path, names, soundfont, take): s for s, names in played}
         try:
             for job in tqdm(as_completed(jobs), "scores to sound", len(jobs), unit="piece"):
-                if isinstance(error := job.exception(), WriteError): raise error
+                if isinstance(error := job.exception(), WriteError):
+                    raise error
                 if error:
                     failed[jobs[job].piece] = error
         except BaseException:  # stopped by hand: do not begin the rest
@@ -266,7 +274,8 @@ def render_takes(
     pieces = [piece for split in splits for piece in [s.piece for s in corpus_pieces(run) if s.split == split][::every]]
     for take in takes:
         k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0  # other instruments in each of the training takes
-        playing = lambda i: (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
+        def playing(i):
+            return (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
         folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
         paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
         found |= {path: path.parent.name for path in paths}

@@ -70,7 +70,8 @@ LDM_TRAINING_PRESETS = {
 def ldm_training(run: Run) -> LDMTraining:
     "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
     run, training = run.report, LDM_TRAINING_PRESETS["report"]
-    if run.profile == "full": return training
+    if run.profile == "full":
+        return training
     sizes = run.pick(smoke={"epochs": 2, "num_pairs": 48, "batch_size": 16},
                      quick={"epochs": 12, "num_pairs": 1200, "batch_size": 16}, full={})
     features = replace(training.compression.features, weights="instruments")
@@ -112,10 +113,12 @@ class CachedImages:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             of = feature_loss.features if feature_loss else lambda image: []
             layers, N = of(self[parts[0]]), len(self.images)
-            if not layers or N / size * sum(phi.nbytes for phi in layers) > max_gb * 1e9: return
+            if not layers or N / size * sum(phi.nbytes for phi in layers) > max_gb * 1e9:
+                return
             self.features = [phi.new_empty((N, *phi.shape[1:])).to(memory_format=torch.channels_last) for phi in layers]
             for part in parts:
-                for kept, phi in zip(self.features, of(self[part])): kept[part] = phi
+                for kept, phi in zip(self.features, of(self[part])):
+                    kept[part] = phi
 
 # %% ../nbs/05_train_ldm.ipynb #c013
 class LDMLoss:
@@ -148,9 +151,12 @@ class LDMLoss:
         result = ldm(z_content, style, t, noise, target, without_style, decode=self.feature_loss is not None)
         losses = {"diffusion": F.mse_loss(result.output, ldm.forward_diffusion.training_target(result.z_0, t, result.noise))}
         loss = w.diffusion_weight * losses["diffusion"]
-        if self.feature_loss: losses |= self.picture_losses(result, content if target is None else target, style, batch)
-        if w.reconstruction_weight: loss = loss + w.reconstruction_weight * losses["reconstruction"]
-        if w.style_weight: loss = loss + w.style_weight * losses["style"]
+        if self.feature_loss:
+            losses |= self.picture_losses(result, content if target is None else target, style, batch)
+        if w.reconstruction_weight:
+            loss = loss + w.reconstruction_weight * losses["reconstruction"]
+        if w.style_weight:
+            loss = loss + w.style_weight * losses["style"]
         if w.label_weight:
             losses["labels"] = label_loss(ldm.encode_style(style)["tokens"].mean(1), labels)
             loss = loss + w.label_weight * losses["labels"]
@@ -163,11 +169,13 @@ def picture_losses(self: LDMLoss, result: LDMOutput, wanted: Tensor, style: Tens
     w = self.training
     def features(images, column):
         images = images.repeat(w.noise_levels, 1, 1, 1)
-        if self.kept is None or self.kept.features is None: return lambda part: self.feature_loss.features(images[part])
+        if self.kept is None or self.kept.features is None:
+            return lambda part: self.feature_loss.features(images[part])
         numbers = batch[:, column].repeat(w.noise_levels)
         return lambda part: [phi[numbers[part]] for phi in self.kept.features]
     references = {"reconstruction": features(wanted, 0)} if w.reconstruction_weight else {}
-    if w.style_weight: references["style"] = features(style, 1)
+    if w.style_weight:
+        references["style"] = features(style, 1)
     losses = dict(zip(references, self.feature_loss.compare(result.image, list(references.values()))))
     if w.reconstruction_weight:
         wanted, perceptual = wanted.repeat(w.noise_levels, 1, 1, 1), losses["reconstruction"]
@@ -188,7 +196,8 @@ def batch_clips(self: LDMLoss, batch, generator: torch.Generator, vary: bool) ->
     *clips, names = self.twins.draw(batch.tolist(), rng, blends=self.training.blends * vary)
     content, target, style = clips_to_images([clip.to(self.device) for clip in clips], generator, vary and self.training.vary)
     labels = [b for _, b in names]
-    if self.training.pairs == "twins": return content, style, target, labels
+    if self.training.pairs == "twins":
+        return content, style, target, labels
     return (target if self.training.pairs == "own" else content), style, None, labels
 
 def label_loss(vectors: Tensor,  # [B, D]
@@ -234,7 +243,8 @@ def validation_losses(ldm: LDM, loss_fn: LDMLoss, pairs: SpectrogramPairDataset,
     for i in range(0, len(pairs), batch_size):
         (content, a), (style, b) = default_collate([pairs[k] for k in range(i, min(i + batch_size, len(pairs)))])
         losses = loss_fn(ldm, ((content.to(device), a), (change_style(style.to(device)), b)), generator)
-        for k, v in losses.items(): sums[k] = sums.get(k, 0) + v.item() * len(content)
+        for k, v in losses.items():
+            sums[k] = sums.get(k, 0) + v.item() * len(content)
     return {k: v / len(pairs) for k, v in sums.items()}
 
 # %% ../nbs/05_train_ldm.ipynb #c031
@@ -245,7 +255,7 @@ def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int, seed: int = 0)
     z = ldm.encode(content)
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(z)
     base = ldm(content, style, steps, noise).image
-    other = lambda x: x.roll(1, 0)
+    def other(x): return x.roll(1, 0)
     return {"content": relative_change(base, ldm(other(content), style, steps, noise).image),
             "style": relative_change(base, ldm(content, other(style), steps, noise).image),
             "noise": relative_change(base, ldm(content, style, steps, other(noise)).image)}
@@ -272,11 +282,13 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     autoencoder = autoencoder or load_autoencoder()
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder)
-    if start: ldm.load_state_dict(start.state_dict())
+    if start:
+        ldm.load_state_dict(start.state_dict())
     loss_fn = {True: LDMLoss(training, run.torch_device, train_set), False: LDMLoss(training, run.torch_device, valid_set)}
     networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn[True].features}
     settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks, "places": [len(train_set), len(valid_set)]}
-    if start: settings["start"] = weights_digest(start)
+    if start:
+        settings["start"] = weights_digest(start)
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, betas=(.9, .99), fused=True)
     steps = training.epochs * math.ceil(len(train_set) / training.batch_size)
     callbacks = [CosineDecay(min(200, max(1, steps // 10))), *([EMA(training.ema_decay)] if training.ema_decay else [])]
@@ -300,9 +312,10 @@ def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1.,
     rng, max_db = random.Random(1), AUDIO_PRESETS["mst"].max_db
     *clips, names = twins.draw([rng.randrange(len(twins)) for _ in range(size)], rng, same=0.)
     content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
-    sample = lambda style: torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
+    def sample(style):
+        return torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
     result, other = sample(style), sample(style.roll(1, 0))
-    floor = lambda image: raise_floor(image, max_db)
+    def floor(image): return raise_floor(image, max_db)
     judge = load_instrument_net(project_root() / JUDGE_FILE)
     heard = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1)
     return {"lsd": log_spectral_distance(floor(result), floor(target)).mean().item(),
@@ -320,10 +333,12 @@ def mean_weights(models: list[LDM], shares: tuple) -> LDM:
 
 def train_mst(run: Run, path: str | Path) -> LDM:
     "The model of preset `mst` as it ships, trained in `ROUNDS` in the run's folder and saved at `path`; resumes what was interrupted."
-    for program in SAMPLES: fetch_samples(program, find_soundfont("tonejs"))  # what needs npm should not fail in the last round
+    for program in SAMPLES:
+        fetch_samples(program, find_soundfont("tonejs"))  # what needs npm should not fail in the last round
     trained, autoencoder, valid_set = [None], load_autoencoder(), load_twins(run, "val", (("plain",), ("fluid",)))
     validation = {take: load_twins(run, "val", ((take,),)) for take in ("fluid", HELD_OUT_TAKE)}
-    scored = lambda ldm: {take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96)) for take, twins in validation.items()}
+    def scored(ldm):
+        return {take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96)) for take, twins in validation.items()}
     curves, minutes, scores = {"train": [], "valid": []}, 0, []
     for k, (epochs, performances, semitones, blends) in enumerate(ROUNDS):
         training = replace(LDM_TRAINING_PRESETS["mst"], epochs=epochs, blends=blends)
@@ -332,7 +347,8 @@ def train_mst(run: Run, path: str | Path) -> LDM:
         ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set, valid_set, autoencoder, trained[-1])
         trained.append(ldm), scores.append(scored(ldm))
         del train_set  # gigabytes
-        for of in curves: curves[of] += [round(v, 4) for v in history[f"{of}_loss"]]
+        for of in curves:
+            curves[of] += [round(v, 4) for v in history[f"{of}_loss"]]
         card = training_card(run, history, training)
         minutes += card["minutes"]
     ldm = mean_weights(trained[1:], SHARES)
@@ -351,11 +367,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         asked = Run.start(**vars(args), notebook=parser.prog)
-        if asked.preset == "mst": train_mst(asked, asked.folder / "ldm.safetensors")
-        else: train_ldm(asked)
-    except (ValueError, OSError, FloatingPointError) as error: print(f"{parser.prog}: {error}", file=sys.stderr); return 2
-    except KeyboardInterrupt as stop: print(f"{parser.prog}: {stop}", file=sys.stderr); return 130
+        if asked.preset == "mst":
+            train_mst(asked, asked.folder / "ldm.safetensors")
+        else:
+            train_ldm(asked)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"{parser.prog}: {stop}", file=sys.stderr)
+        return 130
     return 0
 
 # %% ../nbs/05_train_ldm.ipynb #c053c
-if __name__ == "__main__" and globals().get("__spec__"): sys.exit(main())  # run by python -m, which a notebook is not
+if __name__ == "__main__" and globals().get("__spec__"):
+    sys.exit(main())  # run by python -m, which a notebook is not

@@ -72,7 +72,8 @@ class Progress:
     seconds: float = 0.
 
     def add(self, losses: dict[str, float], n: int):
-        for k, v in losses.items(): self.sums[k] = self.sums.get(k, 0.) + v * n
+        for k, v in losses.items():
+            self.sums[k] = self.sums.get(k, 0.) + v * n
         self.seen += n
 
     @property
@@ -102,13 +103,15 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.epoch, self.epochs, self.metrics, self.progress = 0, 0, {}, Progress()
         self.stopping, self.saved, self.unsaved = False, "", None
-        if not len(train_data): raise ValueError("nothing to train on: the training set is empty")
+        if not len(train_data):
+            raise ValueError("nothing to train on: the training set is empty")
 
     @property
     def device(self) -> torch.device: return self.state.device
 
     def call(self, hook: str):
-        for callback in self.callbacks: getattr(callback, hook)(self)
+        for callback in self.callbacks:
+            getattr(callback, hook)(self)
 
     def generator(self, *numbers, device: str | torch.device = "cpu") -> torch.Generator:
         "A random generator seeded by the training's seed and `numbers`."
@@ -121,7 +124,8 @@ def batches(self: Trainer, data: Dataset, train: bool) -> list[list[Tensor]]:
     "Numbers of the examples of each batch, in parts; training shuffles them and drops a last batch with less than two for each part."
     n, order = len(data), self.generator(self.epoch)
     found = (torch.randperm(n, generator=order) if train else torch.arange(n)).split(self.batch_size)
-    if train and len(found) > 1 and len(found[-1]) < 2 * self.parts: found = found[:-1]  # batch normalisation cannot train on one
+    if train and len(found) > 1 and len(found[-1]) < 2 * self.parts:
+        found = found[:-1]  # batch normalisation cannot train on one
     return [[part for part in batch.tensor_split(self.parts) if len(part)] for batch in found]
 
 # %% ../nbs/01_training.ipynb #c021
@@ -139,14 +143,18 @@ def keep_memory(megabytes: int):
             libc.mallopt(-3, megabytes * 10**6), libc.mallopt(-1, 2 * megabytes * 10**6)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
             libc.malloc_trim(0)
     keep(megabytes)
-    try: yield
-    finally: keep(32)  # what glibc comes to by itself
+    try:
+        yield
+    finally:
+        keep(32)  # what glibc comes to by itself
 
 # %% ../nbs/01_training.ipynb #c022
 def to_device(batch, device: torch.device):
     "Move every tensor of a nested batch to `device`; everything else stays as it is."
-    if isinstance(batch, Tensor): return batch.to(device, non_blocking=True)
-    if isinstance(batch, (list, tuple)): return type(batch)(to_device(b, device) for b in batch)
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(b, device) for b in batch)
     return batch
 
 # %% ../nbs/01_training.ipynb #c025
@@ -156,14 +164,17 @@ def reduce_losses(self: Trainer, losses: dict[str, Tensor], train: bool) -> dict
     values = torch.stack([v.float() for v in losses.values()])
     if self.processes > 1:
         parameters = [p for p in self.model.parameters() if p.requires_grad and train]
-        for p in parameters: p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
         statistics = [b for m in norms for b in m.buffers() if b.is_floating_point()]
         tensors = [values, *(p.grad for p in parameters), *statistics]
         message = torch.cat([t.flatten().float() for t in tensors])
         torch.distributed.all_reduce(message)
-        for t, total in zip(tensors, message.split([t.numel() for t in tensors])): t.copy_(total.view_as(t))
-        for b in statistics: b /= self.processes
+        for t, total in zip(tensors, message.split([t.numel() for t in tensors])):
+            t.copy_(total.view_as(t))
+        for b in statistics:
+            b /= self.processes
     return dict(zip(losses, values.tolist()))
 
 @patch
@@ -174,7 +185,8 @@ def step(self: Trainer, loss: float) -> bool:
     sane = math.isfinite(loss) and not loss > 100 * usual > 0
     if self.max_grad_norm and sane:
         sane = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm).isfinite().item()
-    if sane: self.optimizer.step()
+    if sane:
+        self.optimizer.step()
     progress.in_row = 0 if sane else progress.in_row + 1
     progress.skipped += not sane
     if progress.in_row == 10:
@@ -197,21 +209,27 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     for k in bar:
         losses = {"stopping": torch.tensor(float(self.stopping), device=self.device)}
         n, idle = sum(map(len, batches[k])), self.rank >= len(batches[k])
-        if train: self.optimizer.zero_grad()
+        if train:
+            self.optimizer.zero_grad()
         for j, part in own[k]:
             generator, share = self.generator(epoch, k, j, device=self.device), 0. if idle else len(part) / n
             torch.manual_seed(generator.initial_seed())  # for what data sets and networks draw by themselves, such as dropout
             batch = to_device(next(examples), self.device)
             with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 found = self.loss_fn(self.model, batch, generator)
-            if train: (found["loss"] * share).backward()
-            for name, v in found.items(): losses[name] = losses.get(name, 0.) + v.detach() * share
+            if train:
+                (found["loss"] * share).backward()
+            for name, v in found.items():
+                losses[name] = losses.get(name, 0.) + v.detach() * share
         losses = self.reduce_losses(losses, train)
         self.stopping = losses.pop("stopping") > 0  # if one process was asked, all stop
-        if not train or self.step(losses["loss"]): progress.add(losses, n)
+        if not train or self.step(losses["loss"]):
+            progress.add(losses, n)
         progress.steps += 1
-        if train: self.call("after_step")
-        if self.stopping: self.stop(len(self.batches(self.train_data, True)))
+        if train:
+            self.call("after_step")
+        if self.stopping:
+            self.stop(len(self.batches(self.train_data, True)))
     means = progress.means
     if not means or not all(map(math.isfinite, means.values())):
         raise FloatingPointError(f"epoch {self.epoch + 1} has no finite {'training' if train else 'validation'} loss "
@@ -225,7 +243,8 @@ def fit(self: Trainer, epochs: int) -> Trainer:
     self.epochs = epochs
     self.call("before_fit")
     if self.processes > 1:
-        for v in self.model.state_dict().values(): torch.distributed.broadcast(v, 0)
+        for v in self.model.state_dict().values():
+            torch.distributed.broadcast(v, 0)
     with self.signals(), keep_memory(1000) if self.device.type == "cpu" else nullcontext():
         while self.epoch < epochs:
             self.start = time.perf_counter() - self.progress.seconds
@@ -237,7 +256,8 @@ def fit(self: Trainer, epochs: int) -> Trainer:
                             "seconds": time.perf_counter() - self.start, **metrics, "skipped": self.progress.skipped}
             self.progress = Progress(in_row=self.progress.in_row)
             self.call("after_epoch")
-    if self.unsaved: raise self.unsaved
+    if self.unsaved:
+        raise self.unsaved
     self.model.eval()
     return self
 
@@ -255,9 +275,11 @@ def signals(self: Trainer) -> Iterator[None]:
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
-    try: yield
+    try:
+        yield
     finally:
-        for number, handler in before.items(): signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 @patch
 def stop(self: Trainer, steps: int):
@@ -270,7 +292,8 @@ def stop(self: Trainer, steps: int):
 @patch
 def write(self: Trainer, save: Callable, *args):
     "`save(*args)`, in the main process only; what cannot be written is told, and training goes on."
-    if not self.is_main: return
+    if not self.is_main:
+        return
     try:
         save(*args)
         self.unsaved = None
@@ -287,13 +310,16 @@ class History(Callback):
 
     def after_epoch(self, trainer: Trainer):
         self.rows.append(trainer.metrics)
-        if self.path: trainer.write(self.save)
+        if self.path:
+            trainer.write(self.save)
 
     def save(self):
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[0]), extrasaction="ignore")
-        writer.writeheader(); writer.writerows(self.rows)
-        with atomic_path(self.path) as part: part.write_text(text.getvalue())
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with atomic_path(self.path) as part:
+            part.write_text(text.getvalue())
 
     def __getitem__(self, name: str) -> list[float]: return [row[name] for row in self.rows]
 
@@ -340,7 +366,8 @@ class CosineDecay(Callback):
 
     def set(self, trainer: Trainer):
         factor = min(1., (self.steps + 1) / self.warmup) * .5 * (1 + math.cos(math.pi * min(1., self.steps / self.total)))
-        for group, lr in zip(trainer.optimizer.param_groups, self.base): group["lr"] = lr * factor
+        for group, lr in zip(trainer.optimizer.param_groups, self.base):
+            group["lr"] = lr * factor
 
     def after_step(self, trainer: Trainer):
         self.steps += 1
@@ -354,7 +381,8 @@ class EMA(Callback):
     def load_state(self, state: dict): self.steps = state["steps"]
 
     def before_fit(self, trainer: Trainer):
-        if self.model is None: self.model = deepcopy(trainer.model).eval().requires_grad_(False)
+        if self.model is None:
+            self.model = deepcopy(trainer.model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def after_step(self, trainer: Trainer):
@@ -362,8 +390,10 @@ class EMA(Callback):
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         now = trainer.model.state_dict()
         for name, average in self.model.state_dict().items():
-            if average.is_floating_point(): average.lerp_(now[name].to(average.dtype), 1 - decay)
-            else: average.copy_(now[name])
+            if average.is_floating_point():
+                average.lerp_(now[name].to(average.dtype), 1 - decay)
+            else:
+                average.copy_(now[name])
 
 # %% ../nbs/01_training.ipynb #c047
 def config_differences(a: dict, b: dict, prefix: str = "") -> list[str]:
@@ -371,8 +401,10 @@ def config_differences(a: dict, b: dict, prefix: str = "") -> list[str]:
     lines = []
     for k in sorted(set(a) | set(b)):
         x, y = a.get(k), b.get(k)
-        if isinstance(x, dict) and isinstance(y, dict): lines += config_differences(x, y, f"{prefix}{k}.")
-        elif x != y: lines.append(f"{prefix}{k}: {x} there, {y} here")
+        if isinstance(x, dict) and isinstance(y, dict):
+            lines += config_differences(x, y, f"{prefix}{k}.")
+        elif x != y:
+            lines.append(f"{prefix}{k}: {x} there, {y} here")
     return lines
 
 # %% ../nbs/01_training.ipynb #c048
@@ -395,7 +427,8 @@ class Checkpoint(Callback):
     def tensors(self, trainer: Trainer) -> dict[str, Tensor]:
         parts = {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
         for c in trainer.callbacks:
-            if isinstance(c, EMA): parts["ema"] = c.model.state_dict()
+            if isinstance(c, EMA):
+                parts["ema"] = c.model.state_dict()
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
 
     def save(self, trainer: Trainer, loss: float = math.inf):
@@ -422,15 +455,18 @@ def after_epoch(self: Checkpoint, trainer: Trainer):
 
 @patch
 def after_step(self: Checkpoint, trainer: Trainer):
-    if time.monotonic() - self.at >= 60 * self.minutes: trainer.write(self.save, trainer)
+    if time.monotonic() - self.at >= 60 * self.minutes:
+        trainer.write(self.save, trainer)
 
 @patch
 def before_stop(self: Checkpoint, trainer: Trainer): trainer.write(self.save, trainer)
 
 @patch
 def before_fit(self: Checkpoint, trainer: Trainer):
-    if (self.folder / "last.safetensors").exists() and trainer.epoch == 0: resume(trainer, self.folder)
-    elif trainer.is_main: self.save(trainer)  # a folder that cannot be written is told now, not after an epoch
+    if (self.folder / "last.safetensors").exists() and trainer.epoch == 0:
+        resume(trainer, self.folder)
+    elif trainer.is_main:
+        self.save(trainer)  # a folder that cannot be written is told now, not after an epoch
 
 # %% ../nbs/01_training.ipynb #c049
 def resume(trainer: Trainer, folder: str | Path):
@@ -439,13 +475,16 @@ def resume(trainer: Trainer, folder: str | Path):
     tensors, info = load_tensors(path, ["config", "seed", "epoch", "metrics", "callbacks", "learning_rates"])
     if lines := config_differences(info["config"] | {"seed": info["seed"]}, trainer.config | {"seed": trainer.seed}):
         raise ValueError(f"{folder} holds a training with other settings ({'; '.join(lines)}): delete it or choose another `out`")
-    part = lambda name: {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
+    def part(name):
+        return {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
     load_weights(trainer.model, part("model/"), path)
     load_optimizer_tensors(trainer.optimizer, part("optimizer/"))
-    for group, lr in zip(trainer.optimizer.param_groups, info["learning_rates"]): group["lr"] = lr
+    for group, lr in zip(trainer.optimizer.param_groups, info["learning_rates"]):
+        group["lr"] = lr
     for callback, state in zip(trainer.callbacks, info["callbacks"]):
         callback.load_state(state)
-        if isinstance(callback, EMA): load_weights(callback.model, part("ema/"), path)
+        if isinstance(callback, EMA):
+            load_weights(callback.model, part("ema/"), path)
     trainer.epoch, trainer.metrics, trainer.progress = info["epoch"], info["metrics"], Progress(**info.get("progress", {}))
     trainer.saved = f"{path} holds epoch {trainer.epoch} and {trainer.progress.steps} steps of the next"
     if trainer.epoch < trainer.epochs and trainer.is_main and (trainer.epoch or trainer.progress.steps):

@@ -40,7 +40,8 @@ SHARES = (0., 0., .3, 0., .7)  # of the weights after each round in those that s
 
 def change_speed(sound: Tensor, factor: float) -> Tensor:
     "Sound [N] played `factor` times as fast, and so higher."
-    if factor == 1: return sound
+    if factor == 1:
+        return sound
     at = torch.arange(int((len(sound) - 1) / factor), dtype=torch.float64) * factor
     return interpolate_samples(sound[None], at[None])[0]
 
@@ -73,7 +74,8 @@ class TwinImages(Dataset):
                     self.players.setdefault((take, instrument), {})[path.stem] = of
             for name, of in sorted(found.items()):
                 shortest = min(image.shape[1] for speeds in of.values() for image in speeds)
-                if shortest < frames: raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take longer recordings")
+                if shortest < frames:
+                    raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take longer recordings")
                 self.places += [(len(self.pieces), k * frames) for k in range(shortest // frames)]
                 self.pieces.append((name, of))
 
@@ -99,8 +101,9 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
     named and another, in each band as far from both in one as in the other; as many contents lie between two instruments. Style and
     target have one speed: sizes are told apart.
     """
-    cut = lambda image, start: image[:, start:start + self.frames]
-    sounds = lambda clip, share: (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
+    def cut(image, start): return image[:, start:start + self.frames]
+    def sounds(clip, share):
+        return (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
     clips, names = [], []
     for number in numbers:
         piece, start = self.places[number]
@@ -112,20 +115,25 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
             b, = rng.choices(players, weights)
             a = b if len(players) == 1 or rng.random() < same else rng.choices(players, [w * (p != b) for p, w in zip(players, weights)])[0]
             take_a, take_b = (rng.choice(sorted(take for take, instrument in of if instrument == x)) for x in (a, b))
-            if a == b: take_a = take_b
+            if a == b:
+                take_a = take_b
             speed, first = rng.randrange(self.speeds), start + rng.randrange(self.frames)
             first = min(first, *(of[key][speed].shape[1] - self.frames for key in ((take_a, a), (take_b, b))))
             content, target = cut(of[take_a, a][speed], first), cut(of[take_b, b][speed], first)
-            if sounds(content, .3) and sounds(target, .3): break
+            if sounds(content, .3) and sounds(target, .3):
+                break
         content = blend(content, cut(of[rng.choice(sorted(of))][speed], first), draw_blend_shares(rng, blends, len(content)))
         keys, share = ((take_b, b), rng.choice(sorted(of))), draw_blend_shares(rng, blends, len(content))
-        elsewhere = lambda: sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys() - {name}) if len(players) > 1 else [name]
-        if share is None or not elsewhere(): keys, share = keys[:1] * 2, None
+        def elsewhere():
+            return sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys() - {name}) if len(players) > 1 else [name]
+        if share is None or not elsewhere():
+            keys, share = keys[:1] * 2, None
         for _ in range(10):
             images = [self.players[key][other][speed] for other in [rng.choice(elsewhere() or [name])] for key in keys]
             at = rng.randrange(min(image.shape[1] for image in images) - self.frames + 1)
             style = [cut(image, at) for image in images]
-            if sounds(style[0], .5): break
+            if sounds(style[0], .5):
+                break
         clips.append((content, blend(target, cut(of[keys[1]][speed], first), share), blend(*style, share)))
         names.append((a, b))
     return *(torch.stack(of)[:, None] for of in zip(*clips)), names
@@ -147,7 +155,8 @@ def load_twins(run: Run, split: str, performances: tuple[tuple[str, ...], ...] =
             "wide": (4, OTHERS | RARE), "wide_a320u": (4, OTHERS | RARE),
             "chords": (4, OTHERS | RARE), "chords_generaluser": (2, MORE), "chords_freepats": (2, MORE),
             "sampled": (4, SAMPLED), "deep_sampled": (2, SAMPLED), "wide_sampled": (2, SAMPLED), "chords_sampled": (2, SAMPLED)}
-    of = lambda take: also.get(take, (0, OTHERS)) if split == "train" else (0, OTHERS)  # how many others, and of which
+    def of(take):  # how many others, and of which
+        return also.get(take, (0, OTHERS)) if split == "train" else (0, OTHERS)
     found = [{take: render_takes(run, (take,), (split,), of(take)[0], pool=of(take)[1]) for take in takes} for takes in performances]
     own = own_recordings(run) if run.data and split == "train" else []
     return TwinImages(found + own, (0., *semitones) if split == "train" else (0.,))
@@ -166,13 +175,15 @@ def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
     "Content, target and style images in [0, 1] of what `TwinImages.draw` cut; each clip's loudest place is 1, or lower if varied."
     content, target, style = (((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300) for clip in clips)  # dB
     size, rand = (len(content), 1, 1, 1), {"generator": generator, "device": content.device}
-    headroom = lambda: random_headroom(len(content), generator).view(size) * vary  # dB
+    def headroom(): return random_headroom(len(content), generator).view(size) * vary  # dB
     if vary:
         place = torch.linspace(0, 1, content.shape[2], device=content.device)
-        equaliser = lambda depth: random_curves(len(content), place, depth, generator)[:, None, :, None]
+        def equaliser(depth):
+            return random_curves(len(content), place, depth, generator)[:, None, :, None]
         colour = equaliser(6.) * (torch.rand(size, **rand) < .6)
         content = add_noise(content + equaliser(6.), generator, .4)
         target, style = target + colour, add_noise(style + colour, generator, .2)
-    level = lambda x, room: (1 + (x - x.amax((2, 3), keepdim=True).clamp(min=-70) - room) / max_db).clamp(0, 1)
+    def level(x, room):
+        return (1 + (x - x.amax((2, 3), keepdim=True).clamp(min=-70) - room) / max_db).clamp(0, 1)
     room = headroom()
     return [level(content, room), level(target, room), level(style, headroom())]

@@ -58,13 +58,16 @@ def mel_image_to_audio(image,  # PIL image, uint8 pixels, or floats in [0, 1], n
                        reference_db: float = 25.,  # mel power in dB that the value 1 stands for
                        ) -> np.ndarray:
     "Sound float32 [(T - 1) * hop_length], peak at most 1, of a mel image of any width T >= 2."
-    if inversion not in INVERSIONS: raise ValueError(f"unknown inversion {inversion!r}: known are {', '.join(INVERSIONS)}")
+    if inversion not in INVERSIONS:
+        raise ValueError(f"unknown inversion {inversion!r}: known are {', '.join(INVERSIONS)}")
     ap = AudioPreprocessor(config)
     spectrogram = ap.grayscale_image_to_mel_spectrogram(image) + reference_db  # dB [n_mels, T]
     if spectrogram.shape[0] != config.n_mels or spectrogram.shape[1] < 2:
         raise ValueError(f"an image of {config.n_mels} bands and at least 2 frames is needed, got {spectrogram.shape}")
-    if not np.isfinite(spectrogram).all(): raise ValueError("the image holds values that are not finite numbers")
-    if inversion == "librosa": return ap.mel_spectrogram_to_audio(spectrogram, n_iter)
+    if not np.isfinite(spectrogram).all():
+        raise ValueError("the image holds values that are not finite numbers")
+    if inversion == "librosa":
+        return ap.mel_spectrogram_to_audio(spectrogram, n_iter)
     magnitude = mel_to_magnitude(librosa.db_to_power(spectrogram), config)
     return magnitude_to_audio(magnitude, config, n_iter)
 
@@ -109,7 +112,8 @@ class MelToMagnitude(nn.Module):
         super().__init__()
         self.max_db, audio = config.max_db, config.audio
         bands = torch.from_numpy(librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft, n_mels=config.n_mels))
-        to_mel = lambda hz: torch.as_tensor(librosa.hz_to_mel(np.asarray(hz)), dtype=torch.float32)
+        def to_mel(hz):
+            return torch.as_tensor(librosa.hz_to_mel(np.asarray(hz)), dtype=torch.float32)
         frequencies = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=audio.n_fft)
         self.register_buffer("bands", bands, persistent=False)                                              # [n_mels, F]
         self.register_buffer("weight", 10 * bands.sum(1).clamp(min=1e-8).log10()[:, None], persistent=False)  # dB
@@ -210,7 +214,8 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
     torch.manual_seed(run.seed)
     vocoder = Vocoder(config)
     through = int(training.reconstructed * training.batch_size) if autoencoder else 0
-    if through: autoencoder = deepcopy(autoencoder).eval().to(device)
+    if through:
+        autoencoder = deepcopy(autoencoder).eval().to(device)
     def loss_fn(net, batch, generator):
         samples = (training.frames - 1) * config.hop_length
         sounds = augment_sounds(batch[0], samples, generator) if net.training else batch[0][:, :samples].float() / 32768
@@ -219,7 +224,8 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
         reference = random_reference(mel, generator) if net.training else mel.amax((1, 2)).clamp(min=1e-10)
         image = log_mel.image(mel, reference)
         if through and net.training:
-            with torch.no_grad(): image = torch.cat([autoencoder(image[:through])[0].clamp(0, 1), image[through:]])
+            with torch.no_grad():
+                image = torch.cat([autoencoder(image[:through])[0].clamp(0, 1), image[through:]])
         return spectrum_loss(net(image), 10 * (power / reference[:, None, None]).clamp(min=1e-12).log10(), 5 - config.max_db)
     network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}  # those come after it
     settings = {"vocoder": network, "training": asdict(training), "clips": [len(train_set), len(valid_set)],

@@ -34,7 +34,8 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.set_default_timeout(60_000)
-        elsewhere = lambda url: not url.startswith((address, "blob:"))  # Voilà asks a network for icons
+        def elsewhere(url):  # Voilà asks a network for icons
+            return not url.startswith((address, "blob:"))
         page.route(elsewhere, lambda route: route.fulfill(body=""))
         page.goto(address)
         players = page.locator("audio")

@@ -28,10 +28,12 @@ from mst.ldm import DiffusionConfig, LDMConfig
 from mst.residual import UNetConfig
 from mst.checkpoints import config_from_dict, load_tensors
 
-random_inputs = lambda few, many: pytest.mark.parametrize(
-    "examples", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.long)])
-often = lambda examples: settings(max_examples=examples, deadline=None, database=None, derandomize=True,
-                                  suppress_health_check=list(HealthCheck))
+def random_inputs(few, many):
+    return (pytest.mark.parametrize(
+    "examples", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.long)]))
+def often(examples):
+    return (settings(max_examples=examples, deadline=None, database=None, derandomize=True,
+                                  suppress_health_check=list(HealthCheck)))
 
 
 class Hangs(BaseException):
@@ -145,7 +147,8 @@ def test_pairs(folder, examples):
 
 def png(size, depth, colour, method, chunks):
     "A PNG file whose checksums are right, whatever its chunks hold."
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, *method))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunk(*c) for c in chunks) + chunk(b"IEND", b"")
 
@@ -184,9 +187,10 @@ def wav(tag, channels, rate, bits, said, data):
 @random_inputs(25, 1000)
 def test_recordings(folder, examples):
     tone = 0.3 * np.sin(np.arange(5000) * 0.1)
-    for suffix in ("wav", "flac", "ogg", "mp3"): sf.write(folder / f"tone.{suffix}", tone, 22050)
+    for suffix in ("wav", "flac", "ogg", "mp3"):
+        sf.write(folder / f"tone.{suffix}", tone, 22050)
     good = [(folder / f"tone.{suffix}").read_bytes() for suffix in ("wav", "flac", "ogg", "mp3")]
-    numbers = lambda bits, *usual: st.one_of(st.sampled_from(usual), st.integers(0, 2**bits - 1))
+    def numbers(bits, *usual): return st.one_of(st.sampled_from(usual), st.integers(0, 2**bits - 1))
     samples = st.one_of(st.binary(max_size=400), st.binary(max_size=8).map(lambda b: 1000 * b))
     made = st.builds(wav, numbers(16, 1, 3, 6, 7, 17, 65534), numbers(16, 1, 2), numbers(32, 22050, 44100), numbers(16, 8, 16, 24, 32, 64),
                      numbers(32, 400, 8000), samples)
@@ -206,8 +210,10 @@ def test_recordings(folder, examples):
             assert audio.ndim == 1 and audio.dtype == np.float32 and rate == 22050 and np.abs(audio).max() <= 1e6
             assert not data.startswith((b"#EXTM3U", b"ffconcat"))  # these would play the neighbours
         with one_clear_line(folder, ""):
-            try: audio = load_usable_audio(path, ap, trim=True)
-            except UnusableRecording: return
+            try:
+                audio = load_usable_audio(path, ap, trim=True)
+            except UnusableRecording:
+                return
             assert all(image.size == (130, 128) for image in audio_to_images(audio, max_duration=9))
     check()
 

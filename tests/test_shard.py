@@ -14,13 +14,16 @@ SHARDS = [(i, 3) for i in (2, 1, 3)]
 
 
 def one_by_one(work, output):
-    for shard in SHARDS: work(output, shard=shard)
+    for shard in SHARDS:
+        work(output, shard=shard)
 
 
 def at_once(work, output):
     jobs = [processes.Process(target=quietly, args=(work, output), kwargs={"shard": shard}) for shard in SHARDS]
-    for job in jobs: job.start()
-    for job in jobs: job.join()
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
     assert [job.exitcode for job in jobs] == [0] * len(SHARDS)
 
 

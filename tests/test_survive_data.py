@@ -119,7 +119,8 @@ def test_what_the_killed_had_begun(tmp_path):
     parts, finish = lambda: list(tmp_path.glob(".part-*")), lambda: start(partial(begin, seconds=0), tmp_path / "c.txt").join()
     writers = [start(partial(begin, seconds=600), tmp_path / name) for name in ("a.txt", "b.txt")]
     limit = time.monotonic() + 10
-    while len(parts()) < 2 and time.monotonic() < limit: time.sleep(0.01)
+    while len(parts()) < 2 and time.monotonic() < limit:
+        time.sleep(0.01)
     for n, writer in zip((2, 0), writers):
         writer.kill(), writer.join()
         finish()
@@ -129,8 +130,9 @@ def test_what_the_killed_had_begun(tmp_path):
 def on_small_disk(function, disk, *args):
     "What `function(disk, *args)` of this file prints, where `disk` is a disk of a megabyte in memory; skipped where none may be mounted."
     mount = 'mount -t tmpfs -o size=1m small "$0" && exec "$@"'
-    small = lambda *command: subprocess.run(["unshare", "-rm", "sh", "-c", mount, disk, *map(str, command)], cwd=Path(__file__).parent,
-                                            capture_output=True, text=True)
+    def small(*command):
+        return (subprocess.run(["unshare", "-rm", "sh", "-c", mount, disk, *map(str, command)], cwd=Path(__file__).parent,
+                                            capture_output=True, text=True))
     if not shutil.which("unshare") or small("true").returncode:
         pytest.skip("no disk can be mounted here")
     code = f"import sys; from test_survive_data import *; {function.__name__}(*map(Path, sys.argv[1:]))"
@@ -186,7 +188,8 @@ def read_only(disk, songs):
     whole = files(disk)
     attempt(build_dataset_folder_structure, songs, disk / "other")
     attempt(render_corpus, SCORES, disk / "sounds", ["harp"], PIECES[:1])
-    with folder_lock(disk / "made", "reading"), folder_lock(disk / "new", "reading"): print("read")
+    with folder_lock(disk / "made", "reading"), folder_lock(disk / "new", "reading"):
+        print("read")
     build_dataset_folder_structure(songs, disk / "made")  # nothing is left to do
     print(files(disk) == whole)
 
@@ -206,7 +209,8 @@ def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
     saved, save = [], Image.Image.save
     def remove_once(image, path, **options):
         saved.append(path)
-        if len(saved) == 3: shutil.rmtree(path.parent)
+        if len(saved) == 3:
+            shutil.rmtree(path.parent)
         save(image, path, **options)
     monkeypatch.setattr(Image.Image, "save", remove_once)
     with pytest.raises(WriteError, match="/cut/harp/a_chunk2.png: not written, it or its folder was removed meanwhile"):

@@ -65,7 +65,7 @@ def report_model(run):
 
     def padded(content, style):
         """To a length in frames that is a multiple of 8, and back."""
-        fit = lambda x: np.pad(x, (0, -(len(x) + 512) % 4096))
+        def fit(x): return np.pad(x, (0, -(len(x) + 512) % 4096))
         sound = method(*(torch.from_numpy(fit(x))[None] for x in (content, style)))[1][0, :len(content)].numpy()
         return np.pad(sound, (0, len(content) - len(sound)))
     return padded
@@ -89,7 +89,8 @@ def examples(run):
 def scores(sounds, a, b, piece, ear):
     """What is measured, {role: {title: text}}."""
     audio, found = AUDIO_PRESETS["mst"], {}
-    fit = lambda x: torch.from_numpy(np.resize(x, len(sounds["twin"])) if len(x) < len(sounds["twin"]) else x[:len(sounds["twin"])])[None]
+    def fit(x):
+        return torch.from_numpy(np.resize(x, len(sounds["twin"])) if len(x) < len(sounds["twin"]) else x[:len(sounds["twin"])])[None]
     cases = Cases(fit(sounds["content"]), torch.from_numpy(sounds["style"])[None], fit(sounds["twin"]), [a], [b], [piece], [0])
     for role, sound in sounds.items():
         s = score_sounds(LogMel(audio)(fit(sound)), fit(sound), cases, ear, audio)
