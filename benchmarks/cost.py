@@ -1,6 +1,8 @@
-"""Cost against work: seconds and memory of building, a training step, transfer and evaluation, as each gets more to do.
+"""Cost against work: seconds and memory of building, a training step, transfer and evaluation, as
+each gets more to do.
 
-Every point is a process of its own, so that its peak of memory is its own; the time is the median of three runs, without start-up.
+Every point is a process of its own, so that its peak of memory is its own; the time is the median
+of three runs, without start-up.
 """
 import math
 import resource
@@ -37,7 +39,8 @@ def building(profile, pieces):
 
     def build():
         with tempfile.TemporaryDirectory() as folder:
-            made = build_dataset_folder_structure(corpus.recordings, folder, trim=False, balance=False, stems=stems)
+            made = build_dataset_folder_structure(corpus.recordings, folder, trim=False,
+                                                  balance=False, stems=stems)
         return sum(sum(counts.values()) for counts in made.images.values())
     return build
 
@@ -45,7 +48,8 @@ def building(profile, pieces):
 def training(profile, batch, frames=128, kept=1000):
     ldm, loss_fn = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last), LDMLoss(ldm_training(Run(profile=profile)))
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], fused=True)
-    (content, style), generator = torch.rand(2, batch, 1, 128, frames), torch.Generator().manual_seed(0)
+    (content, style), generator = torch.rand(2, batch, 1, 128,
+                                             frames), torch.Generator().manual_seed(0)
     names = [""] * batch
 
     def step():
@@ -61,13 +65,17 @@ def training(profile, batch, frames=128, kept=1000):
 def transferring(profile, seconds, steps=1):
     transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu", num_inference_steps=steps)
     sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
-    return lambda: [None for _ in restyle(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
+    return lambda: [None
+                    for _ in restyle(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
 
 
 def evaluating(profile, recordings):
-    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test", 1), load_vocoder(), SoundJudge()
+    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test",
+                                                   1), load_vocoder(), SoundJudge()
     contents = dict(list(sorted(everything.items(), key=lambda item: item[0].stem))[:recordings])
-    cases, method = sound_cases(contents, everything), through_images(make_transfer(load_ldm(), None, 1), vocoder)
+    cases, method = sound_cases(contents,
+                                everything), through_images(make_transfer(load_ldm(), None, 1),
+                                                            vocoder)
     return lambda: score_sounds(*apply_method(method, cases), cases, ear, vocoder.config.audio)
 
 
@@ -75,15 +83,19 @@ def evaluating(profile, recordings):
 WORK = {
     "building": ("images", building, (2, 4, 8, 16, 28)),
     "training step": ("pairs in a batch", training, (2, 4, 8, 16, 32, 64, 128)),
-    "without memory kept": ("pairs in a batch", lambda profile, batch: training(profile, batch, kept=32), (32, 64, 128)),
-    "training step, 8 pairs": ("frames of a clip", lambda profile, frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
+    "without memory kept": ("pairs in a batch", lambda profile,
+                            batch: training(profile, batch, kept=32), (32, 64, 128)),
+    "training step, 8 pairs": ("frames of a clip", lambda profile,
+                               frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
     "transfer": ("seconds of sound", transferring, (4, 16, 64, 256)),
-    "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps), (1, 5, 20, 50)),
+    "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps),
+                         (1, 5, 20, 50)),
     "evaluation": ("recordings, each to three others", evaluating, (1, 2, 4, 8, 16))}
 
 
 def point(profile, name, size):
-    """How much there was to do, seconds, and MB at most, of one work of one size; run in a process of its own."""
+    """How much there was to do, seconds, and MB at most, of one work of one size; run in a process
+    of its own."""
     work = WORK[name][1](profile, size)
     times = [measure.seconds(work) for _ in range(3)]
     done = work() if name == "building" else size
@@ -93,7 +105,8 @@ def point(profile, name, size):
 def draw(found):
     """Seconds above, memory below, a pair of panels for each work, four of them side by side."""
     columns, blocks = min(4, len(found)), -(-len(found) // 4)
-    fig, axes = plt.subplots(2 * blocks, columns, figsize=(1.7 * columns, 2.9 * blocks), layout="constrained", squeeze=False)
+    fig, axes = plt.subplots(2 * blocks, columns, figsize=(1.7 * columns, 2.9 * blocks),
+                             layout="constrained", squeeze=False)
     for ax in axes[-2:, len(found) - 4 * (blocks - 1):].flat:
         ax.axis("off")
     for i, (name, points) in enumerate(found.items()):
@@ -101,8 +114,11 @@ def draw(found):
         for k, ax in enumerate((top, bottom)):
             sizes, values = zip(*((size, point[k]) for size, point in points.items()))
             ax.loglog(sizes, values, "o-", ms=3)
-            ax.loglog(sizes, [values[-1] * size / sizes[-1] for size in sizes], ":", color="gray", lw=1)  # in proportion
-            ax.set_ylim(10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values))))
+            # in proportion
+            ax.loglog(sizes, [values[-1] * size / sizes[-1] for size in sizes], ":", color="gray",
+                      lw=1)
+            ax.set_ylim(10 ** math.floor(math.log10(min(values))),
+                        10 ** math.ceil(math.log10(max(values))))
             ax.minorticks_off()
             ax.set_xticks(sizes[::2], map(str, sizes[::2]))
             ax.tick_params(labelsize=7)
@@ -125,9 +141,11 @@ def main(smoke):
     for name, points in found.items():
         *_, (a, (less, _)), (b, (more, memory)) = points.items()
         smallest, (seconds, _) = next(iter(points.items()))
-        rows.append([name, WORK[name][0], f"{smallest} to {b}", f"{seconds:.2g} to {more:.2g}", f"{more / less / (b / a):.2f}",
+        rows.append([name, WORK[name][0], f"{smallest} to {b}", f"{seconds:.2g} to {more:.2g}",
+                     f"{more / less / (b / a):.2f}",
                      f"{math.log(more / less) / math.log(b / a):.2f}", f"{memory:.0f}"])
-    points = [[name, str(size), f"{t:.4g}", f"{mb:.0f}"] for name, of in found.items() for size, (t, mb) in of.items()]
+    points = [[name, str(size), f"{t:.4g}", f"{mb:.0f}"] for name, of in found.items() for size,
+              (t, mb) in of.items()]
     run.table("bench_cost_points", ["work", "size", "seconds", "MB"], points)
     run.save_figure(draw(found), "cost")
     header = ["work", "against", "size", "seconds", "ratio", "exponent", "MB"]

@@ -1,4 +1,5 @@
-"""Do the plain loop and the library learn the same? Both train the report's model from one start, as profile quick does; loss by loss."""
+"""Do the plain loop and the library learn the same? Both train the report's model from one start,
+as profile quick does; loss by loss."""
 import matplotlib.pyplot as plt
 import measure
 import torch
@@ -9,14 +10,17 @@ from mst.run import Run
 
 
 def main(smoke):
-    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 6, 2) if smoke else (1200, 16, 600, 50)
+    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 6,
+                                                                               2) if smoke else (1200, 16, 600, 50)
     num_pairs, batch_size, steps, mean = sizes
     pairs, step = make_steps(run, load_instrument_net().features, num_pairs)
     epochs = -(-steps * batch_size // num_pairs)
-    order = torch.cat([torch.randperm(num_pairs, generator=torch.Generator().manual_seed(k)) for k in range(epochs)])
+    order = torch.cat([torch.randperm(num_pairs, generator=torch.Generator().manual_seed(k))
+                       for k in range(epochs)])
     batches = pairs[order[:steps * batch_size]].split(batch_size)
     losses = {name: torch.tensor([of(batch) for batch in batches]) for name, of in
-              (("plain loop", step["plain loop"]), ("library", [of for part, of in step.items() if part in LIBRARY][-1]))}
+              (("plain loop", step["plain loop"]),
+               ("library", [of for part, of in step.items() if part in LIBRARY][-1]))}
     means = {name: loss.view(-1, mean).mean(1) for name, loss in losses.items()}
     fig, ax = plt.subplots(figsize=(5, 2.4), layout="constrained")
     for (name, loss), line in zip(means.items(), ("C1-", "C0--")):
@@ -24,10 +28,14 @@ def main(smoke):
     ax.set(xlabel="steps", ylabel=f"loss, mean of {mean} steps"), ax.legend()
     results = measure.results(smoke)
     results.save_figure(fig, "curves")
-    ratio = {of: loss["library"] / loss["plain loop"] for of, loss in (("step", losses), ("mean", means))}
-    apart = {f"bench_curves_{of}_apart": f"{100 * (r - 1).abs().max():.2g}" for of, r in ratio.items()}
-    rows = [[str((k + 1) * mean), *(f"{loss[k]:.4f}" for loss in means.values()), f"{r:.4f}"] for k, r in enumerate(ratio["mean"])]
-    measure.finish(results, "curves", ["steps", *means, "ratio"], rows, **apart, bench_curves_steps=steps, bench_curves_mean=mean,
+    ratio = {of: loss["library"] / loss["plain loop"] for of,
+             loss in (("step", losses), ("mean", means))}
+    apart = {f"bench_curves_{of}_apart": f"{100 * (r - 1).abs().max():.2g}" for of,
+             r in ratio.items()}
+    rows = [[str((k + 1) * mean), *(f"{loss[k]:.4f}" for loss in means.values()), f"{r:.4f}"]
+            for k, r in enumerate(ratio["mean"])]
+    measure.finish(results, "curves", ["steps", *means, "ratio"], rows, **apart,
+                   bench_curves_steps=steps, bench_curves_mean=mean,
                    bench_curves_batch=batch_size)
 
 

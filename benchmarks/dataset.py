@@ -1,4 +1,5 @@
-"""Making the images: `build_dataset_folder_structure` against a loop with librosa, one recording after the other; the same images?"""
+"""Making the images: `build_dataset_folder_structure` against a loop with librosa, one recording
+after the other; the same images?"""
 import tempfile
 from pathlib import Path
 
@@ -20,15 +21,18 @@ def librosa_loop(recordings, folder):
             audio, _ = librosa.load(path, sr=22050)
             for k, start in enumerate(range(0, len(audio), 66150)):
                 chunk = librosa.util.fix_length(audio[start:start + 66150], size=66150)
-                mel = librosa.feature.melspectrogram(y=chunk, sr=22050, n_fft=2048, hop_length=512, n_mels=128)
-                decibels = librosa.power_to_db(mel, ref=max(1e-10, mel.max()), top_db=80) if mel.max() > 1e-10 else np.full_like(mel, -80)
+                mel = librosa.feature.melspectrogram(y=chunk, sr=22050, n_fft=2048, hop_length=512,
+                                                     n_mels=128)
+                decibels = librosa.power_to_db(mel, ref=max(1e-10, mel.max()),
+                                               top_db=80) if mel.max() > 1e-10 else np.full_like(mel, -80)
                 pixels = ((decibels + 80) * (255 / 80) + .5).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / instrument / f"{path.stem}_chunk{k}.png")
 
 
 def images_of(folder):
     """{name: pixels} of all images below a folder."""
-    return {str(p.relative_to(folder)): np.asarray(Image.open(p)).astype(int) for p in sorted(folder.rglob("*.png"))}
+    return {str(p.relative_to(folder)): np.asarray(Image.open(p)).astype(int)
+            for p in sorted(folder.rglob("*.png"))}
 
 
 def main(smoke):
@@ -43,16 +47,20 @@ def main(smoke):
             return made[name]
 
         def library():
-            build_dataset_folder_structure(corpus.recordings, fresh("library"), trim=False, balance=False, stems=stems)
-        times = measure.interleaved({"librosa": lambda: librosa_loop(recordings, fresh("librosa")), "library": library}, 1 if smoke else 5)
+            build_dataset_folder_structure(corpus.recordings, fresh("library"), trim=False,
+                                           balance=False, stems=stems)
+        times = measure.interleaved({"librosa": lambda: librosa_loop(recordings, fresh("librosa")),
+                                     "library": library}, 1 if smoke else 5)
         ours, theirs = images_of(made["library"]), images_of(made["librosa"])
     assert ours.keys() == theirs.keys()
     apart = [abs(ours[name] - theirs[name]) for name in ours]
     assert max(a.max() for a in apart) <= 1
     same = 100 * np.mean([a.max() == 0 for a in apart])
     ratio = times["librosa"] / times["library"]
-    rows = [[name, str(len(ours)), f"{len(ours) / t:.0f}", f"{times['librosa'] / t:.2f}"] for name, t in times.items()]
-    measure.finish(measure.results(smoke), "dataset", ["way", "images", "images/s", "ratio"], rows, bench_dataset_ratio=f"{ratio:.1f}",
+    rows = [[name, str(len(ours)), f"{len(ours) / t:.0f}", f"{times['librosa'] / t:.2f}"] for name,
+            t in times.items()]
+    measure.finish(measure.results(smoke), "dataset", ["way", "images", "images/s", "ratio"], rows,
+                   bench_dataset_ratio=f"{ratio:.1f}",
                    bench_dataset_images=len(ours), bench_dataset_same=f"{same:.1f}")
 
 

@@ -1,6 +1,8 @@
-"""On a GPU: images a second of a training step of the report's model, in bfloat16 with compile and CUDA graphs against eager 32 bits.
+"""On a GPU: images a second of a training step of the report's model, in bfloat16 with compile and
+CUDA graphs against eager 32 bits.
 
-Also what share that is of the arithmetic and of the memory traffic that the card reaches here, by a large matrix product and a large copy:
+Also what share that is of the arithmetic and of the memory traffic that the card reaches here, by a
+large matrix product and a large copy:
 operations are counted by PyTorch's flop counter, bytes as what every operation reads and writes.
 """
 import statistics
@@ -22,7 +24,8 @@ class ByteCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         output = function(*args, **(kwargs or {}))
-        self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, output)) if isinstance(t, torch.Tensor))
+        self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, output))
+                          if isinstance(t, torch.Tensor))
         return output
 
 
@@ -38,9 +41,11 @@ def make_step(kept, training, batch, fast):
     """A function that makes one step of training."""
     torch.manual_seed(0)
     ldm = LDM(LDM_PRESETS["report"]).cuda().to(memory_format=torch.channels_last)
-    loss_fn, generator = LDMLoss(training, "cuda", kept=kept), torch.Generator("cuda").manual_seed(0)
+    loss_fn, generator = LDMLoss(training, "cuda",
+                                 kept=kept), torch.Generator("cuda").manual_seed(0)
     kept.precompute(ldm.encoder, loss_fn.feature_loss, fast)
-    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
+                                  training.learning_rate, fused=True)
     model = torch.compile(ldm, mode="reduce-overhead") if fast else ldm
 
     def step():
@@ -56,10 +61,12 @@ def make_step(kept, training, batch, fast):
 def main(smoke):
     if not torch.cuda.is_available():
         return print("gpu: torch sees no GPU here, nothing is measured; ratio: none")
-    run, size, repeats = Run(preset="report", profile="smoke" if smoke else "quick"), 16 if smoke else 128, 3 if smoke else 30
+    run, size, repeats = Run(preset="report", profile="smoke" if smoke
+                             else "quick"), 16 if smoke else 128, 3 if smoke else 30
     kept, training = CachedImages(pair_datasets(run, size)[0], device="cuda"), ldm_training(run)
     batch = kept.pairs[0].cuda()
-    loading = median_seconds(lambda: (kept[batch[:, 0]], kept[batch[:, 1]], kept.pairs[0].cuda()), repeats)
+    loading = median_seconds(lambda: (kept[batch[:, 0]], kept[batch[:, 1]], kept.pairs[0].cuda()),
+                             repeats)
     square, rows, ratio = torch.randn(8192, 8192, device="cuda"), [], 1.
     bandwidth = 2 * square.nbytes / median_seconds(lambda: square.clone(), repeats)
     for name, fast in (("eager, 32 bits", False), ("compiled, CUDA graphs, bfloat16", True)):
@@ -71,10 +78,13 @@ def main(smoke):
         step = make_step(kept, training, batch, fast)
         t = median_seconds(step, repeats)
         ratio = rows[0][-1] / t if rows else 1.
-        rows.append([name, f"{size / t:.0f}", f"{ratio:.1f}", f"{100 * operations.get_total_flops() / t / arithmetic:.1f}",
+        rows.append([name, f"{size / t:.0f}", f"{ratio:.1f}",
+                     f"{100 * operations.get_total_flops() / t / arithmetic:.1f}",
                      f"{100 * traffic.total / t / bandwidth:.1f}", f"{100 * loading / t:.2f}", t])
-    header = ["training", "images/s", "ratio", "of the arithmetic (%)", "of the memory traffic, eager (%)", "loading (%)"]
-    measure.finish(measure.results(smoke), "gpu", header, [row[:-1] for row in rows], bench_gpu_ratio=f"{ratio:.1f}")
+    header = ["training", "images/s", "ratio", "of the arithmetic (%)",
+              "of the memory traffic, eager (%)", "loading (%)"]
+    measure.finish(measure.results(smoke), "gpu", header, [row[:-1] for row in rows],
+                   bench_gpu_ratio=f"{ratio:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What the benchmarks share: options, interleaved timing, a description of the machine, and where results go."""
+"""What the benchmarks share: options, interleaved timing, a description of the machine, and where
+results go."""
 import argparse
 import os
 import platform
@@ -25,7 +26,8 @@ def options(doc):
 
 def results(smoke):
     """A `Run` whose tables, figures and numbers report/collect.py finds: report/benchmarks."""
-    return Run(profile="benchmarks", out=tempfile.mkdtemp() if smoke else "report", notebook="benchmarks")
+    return Run(profile="benchmarks", out=tempfile.mkdtemp() if smoke else "report",
+               notebook="benchmarks")
 
 
 def machine():
@@ -45,7 +47,8 @@ def seconds(function, *args):
 
 
 def interleaved(functions, repeats):
-    """{name: median seconds} of functions without arguments, all in every round, so that a slow minute slows all. One round warms up."""
+    """{name: median seconds} of functions without arguments, all in every round, so that a slow
+    minute slows all. One round warms up."""
     rounds = [{name: seconds(f) for name, f in functions.items()} for _ in range(repeats + 1)][1:]
     return {name: statistics.median(r[name] for r in rounds) for name in functions}
 

@@ -21,17 +21,21 @@ from .twins import TwinImages
 
 # %% ../nbs/05b_ablation.ipynb #c055
 def ablation() -> dict[str, tuple[LDMConfig, LDMTraining]]:
-    "Preset `report` on our latents, and one named change after the other, up to preset `mst`; after it, labels in the loss."
+    """Preset `report` on our latents, and one named change after the other, up to preset `mst`;
+    after it, labels in the loss."""
     config, training = LDMConfig(SHIPPED_AUTOENCODER[0]), LDM_TRAINING_PRESETS["report"]
     def features(**options):
-        return {"compression": replace(training.compression, features=FeatureConfig("instruments", **options))}
-    training = replace(training, batch_size=16, learning_rate=5e-4, **features(domain="image", gradients=False))
+        return {"compression": replace(training.compression,
+                                       features=FeatureConfig("instruments", **options))}
+    training = replace(training, batch_size=16, learning_rate=5e-4,
+                       **features(domain="image", gradients=False))
     steps = [("report", {}, {}),
              ("style loss with gradients", {}, features(domain="image")),
              ("features in their own domain", {}, features()),
              ("style of the target's instrument", {}, {"pairs": "own"}),
              ("twins as targets", {}, {"pairs": "twins"}),
-             ("loss on the latent alone", {"own_decoder": False}, {"reconstruction_weight": 0., "style_weight": 0.}),
+             ("loss on the latent alone", {"own_decoder": False},
+              {"reconstruction_weight": 0., "style_weight": 0.}),
              ("content beside the noise", {"content": True}, {}),
              ("residual UNet, normalised", {"unet": UNetConfig(residual=True, width=256)}, {}),
              ("zero terminal SNR, v", {"diffusion": LDM_PRESETS["mst"].diffusion}, {}),
@@ -48,23 +52,30 @@ def ablation() -> dict[str, tuple[LDMConfig, LDMTraining]]:
     return found
 
 # %% ../nbs/05b_ablation.ipynb #c057
-def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinImages, valid_set: TwinImages,
-           settings: dict[str, tuple[LDMConfig, LDMTraining]] | None = None, size: int = 96, guidance: float = 1.5) -> list[dict]:
-    """Train each of `settings`, both ends with several seeds, and write scores to the CSV file `path`; resumes.
+def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinImages,
+           valid_set: TwinImages,
+           settings: dict[str, tuple[LDMConfig, LDMTraining]] | None = None, size: int = 96,
+           guidance: float = 1.5) -> list[dict]:
+    """Train each of `settings`, both ends with several seeds, and write scores to the CSV file
+    `path`; resumes.
 
     The last setting but one is the end; the last goes beyond it.
-    """
+"""
     settings, rows = settings or ablation(), []
     for k, (name, (config, training)) in enumerate(settings.items()):
         for seed in range(seeds if k in (0, len(settings) - 2) else 1):
-            ldm, history = train_on_twins(replace(run, seed=run.seed + seed), config, replace(training, epochs=epochs),
+            ldm, history = train_on_twins(replace(run, seed=run.seed + seed), config,
+                                          replace(training, epochs=epochs),
                                           f"ablation-{k}-{seed}", train_set, valid_set)
             scores = quick_scores(ldm, valid_set, size=size)
             if training.drop_style:
-                scores |= {f"{m}_guided": v for m, v in quick_scores(ldm, valid_set, guidance, size).items()}
+                scores |= {f"{m}_guided": v for m,
+                           v in quick_scores(ldm, valid_set, guidance, size).items()}
             minutes = round(sum(history["seconds"]) / 60, 1)
-            rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs, "device": str(run.torch_device), "minutes": minutes,
-                         "cases": size, "guidance": guidance, **{m: round(v, 3) for m, v in scores.items()}})
+            rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs,
+                         "device": str(run.torch_device), "minutes": minutes,
+                         "cases": size, "guidance": guidance,
+                         **{m: round(v, 3) for m, v in scores.items()}})
             columns = list(dict.fromkeys(key for row in rows for key in row))
             with atomic_path(path) as part, open(part, "w", newline="") as f:
                 writer = csv.DictWriter(f, columns, lineterminator="\n")

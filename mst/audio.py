@@ -26,7 +26,8 @@ from fastcore.basics import patch
 from torch.utils.data import Dataset
 
 # %% ../nbs/00c_audio.ipynb #c153
-AUDIO_LIMITS = {"sample_rate": (1000, 10**6), "n_fft": (16, 2**20), "hop_length": (1, 2**20), "n_mels": (1, 4096), "max_db": (1., 300.),
+AUDIO_LIMITS = {"sample_rate": (1000, 10**6), "n_fft": (16, 2**20), "hop_length": (1, 2**20),
+                "n_mels": (1, 4096), "max_db": (1., 300.),
                 "chunk_seconds": (.01, 3600.), "crop_frames": (1, 10**6), "top_db": (.1, 300.)}
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class AudioConfig:
         for name, (low, high) in AUDIO_LIMITS.items():
             value, kinds = getattr(self, name), (int,) if type(low) is int else (int, float)
             if type(value) not in kinds or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r:.40}; it must be a {'whole ' * (len(kinds) == 1)}number in {low:g} to {high:g}")
+                raise ValueError(f"{name} is {value!r:.40}; it must be a "
+                                 f"{'whole ' * (len(kinds) == 1)}number in {low:g} to {high:g}")
 
     @property
     def chunk_samples(self) -> int:
@@ -59,24 +61,29 @@ class AudioConfig:
 
 # %% ../nbs/00c_audio.ipynb #c155
 class AudioPreprocessor:
-    """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no sound."""
+    """Sound to mel image and back (listings 4 to 6 of the report). Holds a configuration and no
+    sound."""
     def __init__(self, config: AudioConfig = AudioConfig()): self.config = config
     def __repr__(self): return f"AudioPreprocessor({self.config})"
 
 # %% ../nbs/00c_audio.ipynb #c157
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
-FFMPEG_FORMATS = "aac,aiff,asf,flac,matroska,mov,mp3,ogg,wav"  # no playlists: those name other files
+# no playlists: those name other files
+FFMPEG_FORMATS = "aac,aiff,asf,flac,matroska,mov,mp3,ogg,wav"
 
 def run_ffmpeg(
     path,          # of a file that libsndfile cannot read (m4a, for one)
     *options: str, # for the output, its name last; "-" is standard output
     name=None,     # what errors call the file
 ) -> bytes:
-    """Run FFmpeg on the first sound track of a file; returns standard output. Raises ValueError, or RuntimeError without FFmpeg."""
+    """Run FFmpeg on the first sound track of a file; returns standard output. Raises ValueError, or
+    RuntimeError without FFmpeg."""
     name = name or path
     if not shutil.which("ffmpeg"):
-        raise RuntimeError(f"{name}: needs ffmpeg to be read; install it (Debian: sudo apt-get install ffmpeg)")
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-format_whitelist", FFMPEG_FORMATS, "-protocol_whitelist", "file",
+        raise RuntimeError(f"{name}: needs ffmpeg to be read; install it (Debian: sudo apt-get "
+                           "install ffmpeg)")
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-format_whitelist", FFMPEG_FORMATS,
+               "-protocol_whitelist", "file",
                "-i", f"file:{Path(path).resolve()}", "-map", "0:a:0", *options]
     try:
         done = subprocess.run(command, capture_output=True, timeout=600)
@@ -89,21 +96,25 @@ def run_ffmpeg(
 
 # %% ../nbs/00c_audio.ipynb #c158
 def read_sound(file, sample_rate: int) -> np.ndarray:
-    """Samples [N], float32, one channel, of what libsndfile can read. ValueError if the rate in its header is no rate of sound."""
+    """Samples [N], float32, one channel, of what libsndfile can read. ValueError if the rate in its
+    header is no rate of sound."""
     with sf.SoundFile(file) as f:
         if not 1000 <= f.samplerate <= 10**6:
             raise ValueError(f"damaged, its header says {f.samplerate} samples in a second")
         audio = [np.zeros(0, np.float32)]
-        while len(block := f.read(2**18, "float32", always_2d=True)):  # the length in the header may be a lie
+        # the length in the header may be a lie
+        while len(block := f.read(2**18, "float32", always_2d=True)):
             audio.append(block.mean(1) if block.shape[1] > 1 else block[:, 0])
         return librosa.resample(np.concatenate(audio), orig_sr=f.samplerate, target_sr=sample_rate)
 
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:
-    """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were brought to.
+    """Samples [N], float32, one channel, nominally in [-1, 1], and the sample rate they were
+    brought to.
 
-    Raises FileNotFoundError; ValueError if the file is empty or cannot be decoded; RuntimeError if ffmpeg is missing.
-    """
+    Raises FileNotFoundError; ValueError if the file is empty or cannot be decoded; RuntimeError if
+    ffmpeg is missing.
+"""
     path, sr = Path(path), self.config.sample_rate
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such recording")
@@ -113,7 +124,8 @@ def load_audio(self: AudioPreprocessor, path) -> tuple:
         try:
             audio = read_sound(path, sr)
         except sf.LibsndfileError:
-            audio = read_sound(io.BytesIO(run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-")), sr)
+            audio = read_sound(io.BytesIO(run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f",
+                                                     "au", "-")), sr)
     except (sf.LibsndfileError, ValueError) as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     if not len(audio):
@@ -133,7 +145,8 @@ def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = Non
 # %% ../nbs/00c_audio.ipynb #c171
 @lru_cache
 def mel_filter_groups(sr: int, n_fft: int, n_mels: int) -> list:
-    """librosa's mel filters, made once, in four groups: [(the frequencies that a group hears, its filters)]."""
+    """librosa's mel filters, made once, in four groups: [(the frequencies that a group hears, its
+    filters)]."""
     filters, groups = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels), []
     for some in np.array_split(filters, min(4, n_mels)):
         heard = np.flatnonzero(some.any(0))
@@ -142,24 +155,30 @@ def mel_filter_groups(sr: int, n_fft: int, n_mels: int) -> list:
     return groups
 
 @patch
-def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None, n_mels: int = None) -> np.ndarray:
-    """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N // hop_length, of samples [N].
+def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = None,
+                        n_mels: int = None) -> np.ndarray:
+    """Mel spectrogram [n_mels, T] in dB below its own maximum, in [-max_db, 0], T = 1 + N //
+    hop_length, of samples [N].
 
     Of several sounds [B, N], [B, n_mels, T], each below its own maximum.
-    """
+"""
     c = self.config
     sounds = torch.from_numpy(np.atleast_2d(audio).astype(np.float32, copy=False))
-    spectrum = torch.stft(sounds, c.n_fft, c.hop_length, window=torch.hann_window(c.n_fft), pad_mode="constant", return_complex=True)
+    spectrum = torch.stft(sounds, c.n_fft, c.hop_length, window=torch.hann_window(c.n_fft),
+                          pad_mode="constant", return_complex=True)
     power, groups = spectrum.real.square() + spectrum.imag.square(), mel_filter_groups(sr or c.sample_rate, c.n_fft, n_mels or c.n_mels)
     power = torch.cat([filters @ power[:, of] for of, filters in groups], 1).numpy()
     def loud(mel): return librosa.power_to_db(mel, ref=np.max, top_db=c.max_db)
-    found = [loud(mel) if mel.max() > 1e-10 else np.full_like(mel, -c.max_db) for mel in power]  # silence has no maximum
+    # silence has no maximum
+    found = [loud(mel) if mel.max() > 1e-10 else np.full_like(mel, -c.max_db) for mel in power]
     return np.stack(found) if np.ndim(audio) > 1 else found[0]
 
 # %% ../nbs/00c_audio.ipynb #c176
 @patch
-def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray, max_db: float = None):
-    """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row 0 is the lowest."""
+def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray,
+                                       max_db: float = None):
+    """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db (80) gives 0, 0 dB gives 255; row
+    0 is the lowest."""
     max_db = max_db or self.config.max_db
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
@@ -167,7 +186,8 @@ def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.
 # %% ../nbs/00c_audio.ipynb #c179
 @patch
 def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.ndarray:
-    """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1], [H, T] or [1, H, T]."""
+    """Spectrogram [H, T] in dB, in [-max_db, 0], of a PIL image, uint8 pixels, or floats in [0, 1],
+    [H, T] or [1, H, T]."""
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("L"))
     if isinstance(image, torch.Tensor):
@@ -181,23 +201,28 @@ def grayscale_image_to_mel_spectrogram(self: AudioPreprocessor, image) -> np.nda
 
 # %% ../nbs/00c_audio.ipynb #c182
 @patch
-def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray, n_iter: int = 32) -> np.ndarray:
-    """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) * hop_length.
+def mel_spectrogram_to_audio(self: AudioPreprocessor, spectrogram_db: np.ndarray,
+                             n_iter: int = 32) -> np.ndarray:
+    """Sound [N], float32, peak at most 1, of a spectrogram [n_mels, T] in dB; N = (T - 1) *
+    hop_length.
 
-    Least squares from bands to frequencies, then Griffin-Lim. Its phases start at random from a fixed seed, so the same
+    Least squares from bands to frequencies, then Griffin-Lim. Its phases start at random from a
+    fixed seed, so the same
     spectrogram gives the same sound.
-    """
+"""
     c = self.config
     mel = librosa.db_to_power(np.asarray(spectrogram_db, np.float32))
     stft = librosa.feature.inverse.mel_to_stft(mel, sr=c.sample_rate, n_fft=c.n_fft, power=2.0)
-    audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft, random_state=0)
+    audio = librosa.griffinlim(stft, n_iter=n_iter, hop_length=c.hop_length, n_fft=c.n_fft,
+                               random_state=0)
     return (audio / max(1.0, np.abs(audio).max())).astype(np.float32)
 
 # %% ../nbs/00c_audio.ipynb #c277
 AUDIO_PRESETS = {"report": AudioConfig(), "mst": AudioConfig(n_mels=256, max_db=100.)}
 
 class LogMel(torch.nn.Module):
-    """Sound [B, N] to mel images [B, 1, n_mels, 1 + N // hop_length] in [0, 1], as `AudioPreprocessor` makes them, in torch."""
+    """Sound [B, N] to mel images [B, 1, n_mels, 1 + N // hop_length] in [0, 1], as
+    `AudioPreprocessor` makes them, in torch."""
     def __init__(self, config: AudioConfig = AudioConfig()):
         super().__init__()
         self.config = config
@@ -208,13 +233,16 @@ class LogMel(torch.nn.Module):
     def spectrum(self, audio: torch.Tensor) -> torch.Tensor:
         "Complex STFT [B, F, T] of sound [B, N], F = 1 + n_fft / 2."
         c = self.config
-        return torch.stft(audio, c.n_fft, c.hop_length, window=self.window, return_complex=True, pad_mode="constant")
+        return torch.stft(audio, c.n_fft, c.hop_length, window=self.window, return_complex=True,
+                          pad_mode="constant")
 
     def image(self, mel: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
-        "Mel power [B, n_mels, T] as images, in 255 steps; `reference` [B] is the power that becomes 1, each one's maximum if None."
+        """Mel power [B, n_mels, T] as images, in 255 steps; `reference` [B] is the power that
+        becomes 1, each one's maximum if None."""
         reference = mel.amax((1, 2)) if reference is None else reference
         decibels = 10 * (mel.clamp(min=1e-10) / reference.clamp(min=1e-10)[:, None, None]).log10()
-        image = (decibels / self.config.max_db + 1).clamp(0, 1) * (reference > 1e-10)[:, None, None]  # silence is black
+        # silence is black
+        image = (decibels / self.config.max_db + 1).clamp(0, 1) * (reference > 1e-10)[:, None, None]
         return (image * 255).round()[:, None] / 255
 
     def forward(self, audio: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
@@ -222,7 +250,8 @@ class LogMel(torch.nn.Module):
 
 # %% ../nbs/00c_audio.ipynb #c280
 class AudioClips(Dataset):
-    """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N], place in `classes`)."""
+    """The sound of recordings in clips of equal length, held in memory. Item: (samples int16 [N],
+    place in `classes`)."""
     def __init__(
         self,
         recordings: dict,     # {path: instrument}
@@ -238,9 +267,11 @@ class AudioClips(Dataset):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             loaded = list(pool.map(load, recordings))
         if not sum(map(len, loaded)):
-            raise ValueError(f"no recording is as long as a clip, {seconds:g} s: take shorter clips or longer recordings")
+            raise ValueError(f"no recording is as long as a clip, {seconds:g} s: take shorter "
+                             "clips or longer recordings")
         self.audio = torch.cat(loaded)
-        self.labels = [self.classes.index(name) for name, clips in zip(recordings.values(), loaded) for _ in clips]
+        self.labels = [self.classes.index(name) for name,
+                       clips in zip(recordings.values(), loaded) for _ in clips]
 
     def __len__(self): return len(self.audio)
     def __getitem__(self, i: int): return self.audio[i], self.labels[i]
@@ -252,7 +283,8 @@ def interpolate_samples(
 ) -> torch.Tensor:
     """What is between the samples, by linear interpolation: float [B, M]."""
     below = at.long()
-    return torch.lerp(sounds.gather(1, below).float(), sounds.gather(1, below + 1).float(), (at - below).float())
+    return torch.lerp(sounds.gather(1, below).float(), sounds.gather(1, below + 1).float(),
+                      (at - below).float())
 
 def random_curves(
     size: int,
@@ -262,7 +294,8 @@ def random_curves(
 ) -> torch.Tensor:
     """Smooth random curves of an equaliser, dB [size, N]: six cosines each."""
     device, waves = place.device, torch.arange(1, 7, device=place.device)[:, None]
-    heights = torch.randn(size, 6, generator=generator, device=device) * torch.rand(size, 1, generator=generator, device=device)
+    heights = torch.randn(size, 6, generator=generator,
+                          device=device) * torch.rand(size, 1, generator=generator, device=device)
     return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
 
 # %% ../nbs/00c_audio.ipynb #c283
@@ -275,16 +308,21 @@ def augment_sounds(
     noise: float = 0.3,     # share of the sounds that get noise, 20 to 70 dB below them
     equaliser: float = 6.,  # dB of its lowest wave, the higher ones less
 ) -> torch.Tensor:
-    """Sounds float32 [B, samples] cut out of clips and varied, each of mean power 1 before mixing, noise and equaliser."""
+    """Sounds float32 [B, samples] cut out of clips and varied, each of mean power 1 before mixing,
+    noise and equaliser."""
     B, N, device = *clips.shape, clips.device
     def rand(*shape): return torch.rand(*shape, generator=generator, device=device)
     speed = 2 ** (octaves[0] + (octaves[1] - octaves[0]) * rand(B, 1))
     speed = torch.where(rand(B, 1) < 0.5, speed, 1.).clamp(max=(N - 2) / samples)
-    at = rand(B, 1) * (N - 2 - samples * speed) + speed * torch.arange(samples, device=device)  # [B, samples]
+    # [B, samples]
+    at = rand(B, 1) * (N - 2 - samples * speed) + speed * torch.arange(samples, device=device)
     x = interpolate_samples(clips, at) / 32768
     x = x / x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
     x = x + torch.where(rand(B, 1) < mix, 10 ** (-0.8 * rand(B, 1)), 0.) * x.roll(1, 0)
-    x = x + torch.where(rand(B, 1) < noise, 10 ** (-1 - 2.5 * rand(B, 1)), 0.) * torch.randn(x.shape, generator=generator, device=device)
+    x = x + torch.where(rand(B, 1) < noise, 10 ** (-1 - 2.5 * rand(B, 1)),
+                        0.) * torch.randn(x.shape, generator=generator, device=device)
     spectrum = torch.fft.rfft(x)
-    place = torch.linspace(0, 1, spectrum.shape[1], device=device).mul(300).add(1).log() / 5.7  # 0 to 1, nearly logarithmic
-    return torch.fft.irfft(spectrum * 10 ** (random_curves(B, place, equaliser, generator) / 20), samples)
+    # 0 to 1, nearly logarithmic
+    place = torch.linspace(0, 1, spectrum.shape[1], device=device).mul(300).add(1).log() / 5.7
+    return torch.fft.irfft(spectrum * 10 ** (random_curves(B, place, equaliser, generator) / 20),
+                           samples)

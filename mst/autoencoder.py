@@ -31,13 +31,16 @@ from .training import CosineDecay, History, ReduceLROnPlateau, has_bf16, train_i
 # %% ../nbs/02_autoencoder.ipynb #c008
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Size of the latent: `latent_dim` channels of 128 / 2**num_downsamples rows, whatever the height of the image."""
+    """Size of the latent: `latent_dim` channels of 128 / 2**num_downsamples rows, whatever the
+    height of the image."""
     latent_dim: int = 32
     num_downsamples: int = 3  # the report also tried 4: [32, 8, 8]
-    n_mels: int = 128         # height of an image; higher ones are shrunk more by the first convolution
+    # height of an image; higher ones are shrunk more by the first convolution
+    n_mels: int = 128
     width: int = 64           # channels after the first convolution
     blocks: int = 0           # residual blocks between two convolutions; 0 in the report
-    affine: bool = True       # whether the latent's normalisation has weights of its own, as in the report
+    # whether the latent's normalisation has weights of its own, as in the report
+    affine: bool = True
     tanh: bool = True         # whether the decoder ends in one, as in the report
 
     @property
@@ -48,14 +51,17 @@ class AutoencoderConfig:
 # %% ../nbs/02_autoencoder.ipynb #c009
 def encoder_channels(config: AutoencoderConfig) -> list[int]:
     "Channels after each halving, 1 for the image in front: [1, 64, 128, 32] in the report."
-    return [1, config.width] + [2 * config.width] * (config.num_downsamples - 2) + [config.latent_dim]
+    return [1,
+            config.width] + [2 * config.width] * (config.num_downsamples - 2) + [config.latent_dim]
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation, added to what came in (He et al., 2016); [B, channels, H, W] to the same."""
+    """Two 3 x 3 convolutions with batch normalisation, added to what came in (He et al., 2016); [B,
+    channels, H, W] to the same."""
     def __init__(self, channels: int):
         super().__init__()
         def conv():
-            return [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
+            return [nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(channels)]
         self.layers = nn.Sequential(*conv(), nn.ReLU(), *conv())
         nn.init.zeros_(self.layers[-1].weight)  # begins as the identity (Goyal et al., 2017)
 
@@ -69,42 +75,53 @@ class SpectrogramEncoder(nn.Module):
         channels, layers = encoder_channels(config), []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:])):
             rows, columns = config.stride if i == 0 else (2, 2)
-            layers += [nn.Conv2d(n_in, n_out, (rows + 1, columns + 1), (rows, columns), (rows // 2, columns // 2)),
-                       nn.BatchNorm2d(n_out), nn.ReLU(), *(ResidualBlock(n_out) for _ in range(config.blocks))]
-        layers = layers[:-2 - config.blocks] + [nn.BatchNorm2d(config.latent_dim, affine=config.affine)]  # the latent is not rectified
+            layers += [nn.Conv2d(n_in, n_out, (rows + 1, columns + 1), (rows, columns),
+                                 (rows // 2, columns // 2)),
+                       nn.BatchNorm2d(n_out), nn.ReLU(),
+                       *(ResidualBlock(n_out) for _ in range(config.blocks))]
+        # the latent is not rectified
+        layers = layers[:-2 - config.blocks] + [nn.BatchNorm2d(config.latent_dim,
+                                                               affine=config.affine)]
         self.encoder = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor: return self.encoder(x)
 
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):
-    """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [-1, 1], the range of tanh (report, 2.1.1)."""
+    """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [-1, 1], the range of tanh
+    (report, 2.1.1)."""
     def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
         super().__init__()
         channels, layers = encoder_channels(config)[::-1], []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:]), 1):
             rows, columns = config.stride if i == config.num_downsamples else (2, 2)
-            layers += [nn.ConvTranspose2d(n_in, n_out, (rows + 2, columns + 2), (rows, columns), 1), nn.BatchNorm2d(n_out), nn.ReLU(),
+            layers += [nn.ConvTranspose2d(n_in, n_out, (rows + 2, columns + 2), (rows, columns),
+                                          1), nn.BatchNorm2d(n_out), nn.ReLU(),
                        *(ResidualBlock(n_out) for _ in range(config.blocks))]
-        self.decoder = nn.Sequential(*layers[:-2 - config.blocks], *([nn.Tanh()] if config.tanh else []))
+        self.decoder = nn.Sequential(*layers[:-2 - config.blocks],
+                                     *([nn.Tanh()] if config.tanh else []))
 
     def forward(self, z: Tensor) -> Tensor: return self.decoder(z)
 
 # %% ../nbs/02_autoencoder.ipynb #c012
 class Autoencoder(nn.Module):
-    """Encoder and decoder; `forward` gives the reconstruction as the decoder's tanh leaves it, and the latent."""
+    """Encoder and decoder; `forward` gives the reconstruction as the decoder's tanh leaves it, and
+    the latent."""
     def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
         super().__init__()
-        self.config, self.latent_noise = config, 0.  # noise on the latent while training, in its standard deviations
+        # noise on the latent while training, in its standard deviations
+        self.config, self.latent_noise = config, 0.
         self.encoder, self.decoder = SpectrogramEncoder(config), SpectrogramDecoder(config)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         factor = 2 ** self.config.num_downsamples
         if x.shape[-1] % factor or x.shape[-2] != self.config.n_mels:
-            raise ValueError(f"images must be {self.config.n_mels} high and a multiple of {factor} wide, got {tuple(x.shape[-2:])}: "
+            raise ValueError(f"images must be {self.config.n_mels} high and a multiple of {factor} "
+                             f"wide, got {tuple(x.shape[-2:])}: "
                              "crop or pad them")
         z = self.encoder(x)
-        return self.decoder(z + self.latent_noise * torch.randn_like(z) if self.training and self.latent_noise else z), z
+        return self.decoder(z + self.latent_noise * torch.randn_like(z) if self.training
+                            and self.latent_noise else z), z
 
 # %% ../nbs/02_autoencoder.ipynb #c015
 def psnr(x: Tensor, y: Tensor) -> Tensor:
@@ -117,7 +134,8 @@ def raise_floor(image: Tensor, max_db: float, floor_db: float = 80.) -> Tensor:
     return (1 + (image - 1) * max_db / floor_db).clamp(min=0)
 
 def log_spectral_distance(x: Tensor, y: Tensor, max_db: float = 80.) -> Tensor:
-    "LSD in dB of mel images [B, 1, M, T] in [0, 1] (0 is -max_db): RMS over time, mean over bands, [B] (Cifka et al., 2021)."
+    """LSD in dB of mel images [B, 1, M, T] in [0, 1] (0 is -max_db): RMS over time, mean over
+    bands, [B] (Cifka et al., 2021)."""
     return (max_db * (x - y)).square().mean(-1).sqrt().mean(-1).flatten()
 
 # %% ../nbs/02_autoencoder.ipynb #c064
@@ -137,12 +155,14 @@ class AutoencoderTraining:
     features: FeatureConfig = FeatureConfig(domain="image", gradients=False)
 
 # %% ../nbs/02_autoencoder.ipynb #c069
-def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module, config: AutoencoderTraining,
+def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module,
+                     config: AutoencoderTraining,
                      perceptual: Tensor | None = None) -> dict[str, Tensor]:
-    """Equation 10 for images `x`, reconstructions `y` [B, 1, 128, T] and latents `z`: the sum as `loss`, and its three terms.
+    """Equation 10 for images `x`, reconstructions `y` [B, 1, 128, T] and latents `z`: the sum as
+    `loss`, and its three terms.
 
     `perceptual` is the term of the features, where it is known.
-    """
+"""
     mse, kl = F.mse_loss(y, x), kl_regularization_loss(z)
     perceptual = feature_loss(x, y) if perceptual is None else perceptual
     return {"loss": mse + config.perceptual_weight * perceptual + config.kl_weight * kl,
@@ -153,31 +173,40 @@ AUTOENCODER_PRESETS = {"report": (AutoencoderConfig(), AutoencoderTraining())}
 
 # %% ../nbs/02_autoencoder.ipynb #c073
 def autoencoder_training(run: Run) -> AutoencoderTraining:
-    "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
+    """The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the
+    large VGGish."""
     run, training = run.report, AUTOENCODER_PRESETS["report"][1]
     if run.profile == "full":
         return training
-    sizes = run.pick(smoke={"epochs": 2, "batch_size": 16}, quick={"epochs": 12, "batch_size": 16}, full={})
-    return replace(training, **sizes, learning_rate=1e-3, features=replace(training.features, weights="instruments"))
+    sizes = run.pick(smoke={"epochs": 2, "batch_size": 16}, quick={"epochs": 12, "batch_size": 16},
+                     full={})
+    return replace(training, **sizes, learning_rate=1e-3,
+                   features=replace(training.features, weights="instruments"))
 
 # %% ../nbs/02_autoencoder.ipynb #c074
-def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[Autoencoder, History]:
-    "The autoencoder of this run, trained now unless that was done before, and its history; resumes what was interrupted."
+def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[Autoencoder,
+                                                                                History]:
+    """The autoencoder of this run, trained now unless that was done before, and its history;
+    resumes what was interrupted."""
     run, training = run.report, autoencoder_training(run)
     config = config or AUTOENCODER_PRESETS["report"][0]
     folder = run.folder / f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
     corpus = prepare_corpus(run)
-    train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s]) for s in ("train", "val"))
+    train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s])
+                            for s in ("train", "val"))
     torch.manual_seed(run.seed)
     model = Autoencoder(config).to(memory_format=torch.channels_last)
     feature_loss = make_feature_loss(training.features).to(run.torch_device)
     def loss_fn(model, batch, generator):
         return compression_loss(batch[0], *model(batch[0]), feature_loss, training)
-    settings = {"autoencoder": asdict(config), "training": asdict(training), "images": [len(train_set), len(valid_set)],
+    settings = {"autoencoder": asdict(config), "training": asdict(training),
+                "images": [len(train_set), len(valid_set)],
                 "feature_network": f"{feature_loss.description}, {weights_digest(feature_loss)}"}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
-    history = train_in(folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set, callbacks=[ReduceLROnPlateau()],
-                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device)
+    history = train_in(folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set,
+                       callbacks=[ReduceLROnPlateau()],
+                       batch_size=training.batch_size, config=settings, seed=run.seed,
+                       device=run.torch_device)
     return model.eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/02_autoencoder.ipynb #c078
@@ -198,14 +227,17 @@ class SoundTraining:
     latent_noise: float = .1    # in standard deviations of the latent
 
 def random_headroom(size: int, generator: torch.Generator) -> Tensor:
-    "How far below the loudest place of their recordings clips may be: dB [size], 0 for a sixth of them, at most 25."
+    """How far below the loudest place of their recordings clips may be: dB [size], 0 for a sixth of
+    them, at most 25."""
     return (30 * torch.rand(size, generator=generator, device=generator.device) - 5).clamp(min=0)
 
 def random_reference(mel: Tensor, generator: torch.Generator) -> Tensor:
-    "Power [B] of the loudest place of the recordings that clips of mel power [B, n_mels, T] might be from."
+    """Power [B] of the loudest place of the recordings that clips of mel power [B, n_mels, T] might
+    be from."""
     return mel.amax((1, 2)).clamp(min=1e-10) * 10 ** (random_headroom(len(mel), generator) / 10)
 
-def random_images(clips: Tensor, log_mel: LogMel, frames: int, generator: torch.Generator) -> Tensor:
+def random_images(clips: Tensor, log_mel: LogMel, frames: int,
+                  generator: torch.Generator) -> Tensor:
     "Images [B, 1, n_mels, frames] of varied sound, each against a `random_reference`."
     sounds = augment_sounds(clips, (frames - 1) * log_mel.config.hop_length, generator)
     mel = log_mel.bands @ log_mel.spectrum(sounds).abs().square()
@@ -217,13 +249,17 @@ def plain_images(clips: Tensor, log_mel: LogMel, frames: int) -> Tensor:
 
 # %% ../nbs/02_autoencoder.ipynb #c090
 def training_clips(run: Run) -> tuple[AudioClips, AudioClips]:
-    "Clips of the training takes, all instruments, and of the validation pieces, the four instruments."
+    """Clips of the training takes, all instruments, and of the validation pieces, the four
+    instruments."""
     takes = run.pick(TRAIN_TAKES[:1], TRAIN_TAKES[:1], TRAIN_TAKES)
-    return AudioClips(render_takes(run, takes)), AudioClips(render_takes(run, TRAIN_TAKES[:1], ("val",), others=0))
+    return AudioClips(render_takes(run, takes)), AudioClips(render_takes(run, TRAIN_TAKES[:1],
+                                                                         ("val",), others=0))
 
 def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining, folder: str,
-                   clips: tuple[AudioClips, AudioClips] | None = None) -> tuple[Autoencoder, History]:
-    "An autoencoder trained on varied sound by weighted squared error, in 16 bit where that is fast; resumes in `folder`."
+                   clips: tuple[AudioClips, AudioClips] | None = None) -> tuple[Autoencoder,
+                                                                                History]:
+    """An autoencoder trained on varied sound by weighted squared error, in 16 bit where that is
+    fast; resumes in `folder`."""
     train_set, valid_set = clips or training_clips(run)
     log_mel = LogMel(replace(AUDIO_PRESETS["mst"], n_mels=config.n_mels)).to(run.torch_device)
     torch.manual_seed(run.seed)
@@ -234,12 +270,16 @@ def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining,
             x = (random_images(batch[0], log_mel, training.frames, generator) if model.training
                  else plain_images(batch[0], log_mel, training.frames))
         y = model(x)[0].float()
-        return {"loss": ((x + .25) * (y - x).square()).mean(), "psnr": psnr(x, y.clamp(0, 1)).mean()}
-    settings = {"autoencoder": asdict(config), "audio": asdict(log_mel.config), "training": asdict(training),
+        return {"loss": ((x + .25) * (y - x).square()).mean(),
+                "psnr": psnr(x, y.clamp(0, 1)).mean()}
+    settings = {"autoencoder": asdict(config), "audio": asdict(log_mel.config),
+                "training": asdict(training),
                 "clips": [len(train_set), len(valid_set)]}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
-    history = train_in(run.folder / folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set, callbacks=[CosineDecay()],
-                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device,
+    history = train_in(run.folder / folder, training.epochs, model, loss_fn, optimizer, train_set,
+                       valid_set, callbacks=[CosineDecay()],
+                       batch_size=training.batch_size, config=settings, seed=run.seed,
+                       device=run.torch_device,
                        bf16=has_bf16(run.torch_device))
     return model.cpu().eval().to(memory_format=torch.contiguous_format), history
 
@@ -247,8 +287,10 @@ def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining,
 AUTOENCODER_FILE = "data/pretrained/autoencoder.safetensors"
 
 def save_autoencoder(path: str | Path, model: Autoencoder, info: dict):
-    "Save an autoencoder in half precision, with its configuration and what `info` says of its training."
-    save_tensors(path, {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+    """Save an autoencoder in half precision, with its configuration and what `info` says of its
+    training."""
+    save_tensors(path, {k: v.half() if v.is_floating_point() else v for k,
+                        v in model.state_dict().items()},
                  {"config": asdict(model.config), **info})
 
 def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
@@ -262,23 +304,27 @@ def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
 # %% ../nbs/02_autoencoder.ipynb #c093
 AUTOENCODER_VARIANTS = {
     "three convolutions, 32 channels": AutoencoderConfig(n_mels=256, affine=False, tanh=False),
-    "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False, tanh=False),
+    "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False,
+                                                         tanh=False),
     "64 channels, tanh": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False),
     "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False, tanh=False)}
 
 def autoencoder_variants(run: Run) -> dict[str, tuple[Autoencoder, History]]:
-    "Small trainings of different autoencoders for preset `mst`, alike but for the network; loaded where they are done."
+    """Small trainings of different autoencoders for preset `mst`, alike but for the network; loaded
+    where they are done."""
     clips, epochs = training_clips(run), run.pick(1, 6, 4)
     return {name: train_on_sound(run, config, SoundTraining(epochs), f"autoencoder-mst-{i}", clips)
             for i, (name, config) in enumerate(AUTOENCODER_VARIANTS.items())}
 
 # %% ../nbs/02_autoencoder.ipynb #c095
 def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
-    "The same function in evaluation mode, with every batch normalisation folded into the convolution before it."
+    """The same function in evaluation mode, with every batch normalisation folded into the
+    convolution before it."""
     folded = []
     for layer in layers.eval():
         if isinstance(layer, nn.BatchNorm2d):
-            folded[-1] = fuse_conv_bn_eval(folded[-1], layer, isinstance(folded[-1], nn.ConvTranspose2d))
+            folded[-1] = fuse_conv_bn_eval(folded[-1], layer,
+                                           isinstance(folded[-1], nn.ConvTranspose2d))
         else:
             folded.append(layer)
     return nn.Sequential(*folded)
@@ -286,12 +332,16 @@ def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
 # %% ../nbs/02_autoencoder.ipynb #c097
 @torch.no_grad()
 def latent_statistics(model: Autoencoder, images: Tensor, noise: float = .1) -> dict[str, float]:
-    "`std` and excess `kurtosis` of the latent's values, and `smooth`: PSNR in dB that noise on the latent leaves in the image."
+    """`std` and excess `kurtosis` of the latent's values, and `smooth`: PSNR in dB that noise on
+    the latent leaves in the image."""
     z = model.encoder(images)
     unit = (z - z.mean((0, 2, 3), keepdim=True)) / z.std((0, 2, 3), keepdim=True)  # by channel
-    moved = z + noise * z.std((0, 2, 3), keepdim=True) * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    moved = z + noise * z.std((0, 2, 3), keepdim=True) * torch.randn(z.shape,
+                                                                     generator=torch.Generator().manual_seed(0))
     smooth = psnr(model.decoder(z).clamp(0, 1), model.decoder(moved).clamp(0, 1)).mean()
-    return {"std": z.std().item(), "kurtosis": unit.pow(4).mean().item() - 3, "smooth": smooth.item()}
+    return {"std": z.std().item(), "kurtosis": unit.pow(4).mean().item() - 3,
+            "smooth": smooth.item()}
 
 # %% ../nbs/02_autoencoder.ipynb #c100
-SHIPPED_AUTOENCODER = AutoencoderConfig(latent_dim=64, n_mels=256, affine=False, tanh=False), SoundTraining(epochs=28)
+SHIPPED_AUTOENCODER = AutoencoderConfig(latent_dim=64, n_mels=256, affine=False,
+                                        tanh=False), SoundTraining(epochs=28)

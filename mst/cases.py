@@ -24,7 +24,8 @@ from .takes import render_takes
 # %% ../nbs/06a_cases.ipynb #c007
 @dataclass(frozen=True)
 class Cases:
-    """Test cases as batches: images [N, 1, 128, T] in [0, 1], or sounds [N, samples]; `target` is None where there are no twins."""
+    """Test cases as batches: images [N, 1, 128, T] in [0, 1], or sounds [N, samples]; `target` is
+    None where there are no twins."""
     content: Tensor
     style: Tensor
     target: Tensor | None
@@ -38,16 +39,19 @@ class Cases:
     def subset(self, indices: list[int]) -> "Cases":
         "The cases at `indices`."
         def take(v):
-            return None if v is None else v[indices] if isinstance(v, Tensor) else [v[i] for i in indices]
+            return None if v is None else v[indices] if isinstance(v,
+                                                                   Tensor) else [v[i] for i in indices]
         return Cases(**{f.name: take(getattr(self, f.name)) for f in fields(self)})
 
 # %% ../nbs/06a_cases.ipynb #c009
 def sounding_share(image: Tensor, threshold_db: float = 60., max_db: float = 80.) -> float:
-    "Share of the frames of a mel image [1, 128, T] in [0, 1] whose loudest band is within `threshold_db` of full scale."
+    """Share of the frames of a mel image [1, 128, T] in [0, 1] whose loudest band is within
+    `threshold_db` of full scale."""
     return (image.amax(-2) > 1 - threshold_db / max_db).float().mean().item()
 
 # %% ../nbs/06a_cases.ipynb #c011
-def sounding_clips(dataset: SpectrogramDataset, min_share: float = .5) -> dict[str, dict[str, list[int]]]:
+def sounding_clips(dataset: SpectrogramDataset, min_share: float = .5) -> dict[str,
+                                                                               dict[str, list[int]]]:
     "Instrument to piece to the numbers of the clips in `dataset` that are not mostly silent."
     clips = {name: {} for name in dataset.classes}
     for i, (label, piece) in enumerate(zip(dataset.labels, dataset.pieces)):
@@ -63,57 +67,73 @@ def spread_clips(clips: dict[str, list[int]], n: int, rng: np.random.RandomState
     return [int(i) for round_ in rounds for i in rng.permutation(round_)][:n]
 
 # %% ../nbs/06a_cases.ipynb #c016
-def draw_style(dataset: SpectrogramDataset, clips: dict[str, list[int]], content: int, rng: np.random.RandomState) -> int:
-    "A clip of a piece other than that of image `content`; of the same piece, but another chunk, if there is no other."
+def draw_style(dataset: SpectrogramDataset, clips: dict[str, list[int]], content: int,
+               rng: np.random.RandomState) -> int:
+    """A clip of a piece other than that of image `content`; of the same piece, but another chunk,
+    if there is no other."""
     piece, name = dataset.pieces[content], dataset.paths[content].name
     others = sorted(set(clips) - {piece})
-    of = clips[others[rng.randint(len(others))]] if others else [i for i in clips.get(piece, []) if dataset.paths[i].name != name]
+    of = clips[others[rng.randint(len(others))]] if others else [i for i in clips.get(piece, [])
+                                                                 if dataset.paths[i].name != name]
     if not of:
-        raise ValueError(f"{dataset.root}: nothing to take a style clip from for {name}; more sounding clips are needed")
+        raise ValueError(f"{dataset.root}: nothing to take a style clip from for {name}; more "
+                         "sounding clips are needed")
     return int(rng.choice(of))
 
 # %% ../nbs/06a_cases.ipynb #c017
 def benchmark_cases(dataset: SpectrogramDataset,  # of test pieces
-                    per_pair: int = 8,  # contents of each instrument, each with a style clip of every other instrument
+                    per_pair: int = 8,
+                    # contents of each instrument, each with a style clip of every other instrument
                     seed: int = 0,
-                    twins: bool = True,  # take the target from the file of the same name in the style's folder
+                    twins: bool = True,
+                    # take the target from the file of the same name in the style's folder
                     ) -> Cases:
-    """Seeded test cases for all ordered pairs of instruments. ValueError if an instrument lacks a clip for the style."""
+    """Seeded test cases for all ordered pairs of instruments. ValueError if an instrument lacks a
+    clip for the style."""
     rng, clips = np.random.RandomState(seed), sounding_clips(dataset)
     where = {(path.parent.name, path.name): i for i, path in enumerate(dataset.paths)}
     def in_all(i): return all((name, dataset.paths[i].name) in where for name in dataset.classes)
     rows, number = [], 0
     for source in dataset.classes:
-        usable = {p: kept for p, of in clips[source].items() if (kept := [i for i in of if in_all(i) or not twins])}
+        usable = {p: kept for p, of in clips[source].items()
+                  if (kept := [i for i in of if in_all(i) or not twins])}
         for content in spread_clips(usable, per_pair, rng):
             number += 1
             for name in dataset.classes:
                 if name == source:
                     continue
                 style = draw_style(dataset, clips[name], content, rng)
-                rows.append((content, style, where.get((name, dataset.paths[content].name)), source, name, number))
+                rows.append((content, style, where.get((name, dataset.paths[content].name)),
+                             source, name, number))
     if not rows:
-        raise ValueError(f"{dataset.root}: no test cases; two instruments with sounding clips are needed")
+        raise ValueError(f"{dataset.root}: no test cases; two instruments with sounding clips are "
+                         "needed")
     content, style, target, sources, names, numbers = zip(*rows)
     def images(indices): return torch.stack([dataset[i][0] for i in indices])
-    return Cases(images(content), images(style), images(target) if twins else None, list(sources), list(names),
+    return Cases(images(content), images(style), images(target) if twins else None, list(sources),
+                 list(names),
                  [dataset.pieces[i] for i in content], list(numbers))
 
 # %% ../nbs/06a_cases.ipynb #c077
 CLIP_SAMPLES = 127 * 512  # samples of a test case: 128 frames, 2.95 s
 
 def sound_cases(contents: dict[Path, str],              # {path: instrument}
-                styles: dict[Path, str] | None = None,  # what the style clips are cut from; None: from the same
+                styles: dict[Path, str] | None = None,
+                # what the style clips are cut from; None: from the same
                 per_recording: int = 1, seed: int = 0,
-                twins: bool = True,                     # the target is the recording of the same name among the styles
+                twins: bool = True,
+                # the target is the recording of the same name among the styles
                 ) -> Cases:
-    """Seeded test cases as sound [N, CLIP_SAMPLES] at 22 050 Hz: places in every content, each with a style clip of every other instrument.
+    """Seeded test cases as sound [N, CLIP_SAMPLES] at 22 050 Hz: places in every content, each with
+    a style clip of every other instrument.
 
-    The style clip is of another piece. Places are drawn until everything sounds; ValueError where nothing is found.
-    """
+    The style clip is of another piece. Places are drawn until everything sounds; ValueError where
+    nothing is found.
+"""
     ap, rng, styles, rows = AudioPreprocessor(), np.random.RandomState(seed), styles or contents, []
     sound = cache(lambda path: ap.load_audio(path)[0])
-    players = {name: sorted(p for p, i in styles.items() if i == name) for name in sorted(set(styles.values()))}
+    players = {name: sorted(p for p, i in styles.items() if i == name)
+               for name in sorted(set(styles.values()))}
     def clips(*paths):
         "The same place in recordings, drawn until all of them sound."
         shortest = min(len(sound(p)) for p in paths)
@@ -125,23 +145,31 @@ def sound_cases(contents: dict[Path, str],              # {path: instrument}
         raise ValueError(f"{paths[0]}: {CLIP_SAMPLES / 22050:.1f} s that sound are needed")
     for number, (path, source) in enumerate(sorted(contents.items()) * per_recording):
         names = [name for name in players if name != source]
-        targets = [p for name in names for p in players[name] if p.stem == path.stem] if twins else []
+        targets = [p for name in names for p in players[name]
+                   if p.stem == path.stem] if twins else []
         others = {name: [p for p in players[name] if p.stem != path.stem] for name in names}
         if not names or twins and len(targets) < len(names) or not all(others.values()):
-            raise ValueError(f"{path}: a target and another piece of {', '.join(names) or 'other instruments'} are needed")
+            raise ValueError(f"{path}: a target and another piece of "
+                             f"{', '.join(names) or 'other instruments'} are needed")
         content, *wanted = clips(path, *targets)
         for k, name in enumerate(names):
             style, = clips(others[name][rng.randint(len(others[name]))])
-            rows.append((content, style, wanted[k] if twins else content, source, name, path.stem, number))
+            rows.append((content, style, wanted[k] if twins else content, source, name, path.stem,
+                         number))
     *sounds, sources, names, pieces, numbers = zip(*rows)
     content, style, target = (torch.from_numpy(np.stack(of)) for of in sounds)
-    return Cases(content, style, target if twins else None, list(sources), list(names), list(pieces), list(numbers))
+    return Cases(content, style, target if twins else None, list(sources), list(names),
+                 list(pieces), list(numbers))
 
 # %% ../nbs/06a_cases.ipynb #c078
-def rendered_recordings(run: Run, split: str, every: int,  # one piece in so many; profile full takes all
-                        take: str = "plain", instruments: tuple[str, ...] = INSTRUMENTS) -> dict[Path, str]:
-    "Recordings, {path: instrument}, of the full corpus, on which the shipped weights were trained; in profile smoke, of the small one."
+def rendered_recordings(run: Run, split: str, every: int,
+                        # one piece in so many; profile full takes all
+                        take: str = "plain",
+                        instruments: tuple[str, ...] = INSTRUMENTS) -> dict[Path, str]:
+    """Recordings, {path: instrument}, of the full corpus, on which the shipped weights were
+    trained; in profile smoke, of the small one."""
     if run.profile == "smoke":
         return render_takes(run, (take,), ("val", "test"), others=0, instruments=instruments)
     full = replace(run, profile="full")
-    return render_takes(full, (take,), (split,), others=0, instruments=instruments, every=run.pick(1, every, 1))
+    return render_takes(full, (take,), (split,), others=0, instruments=instruments,
+                        every=run.pick(1, every, 1))

@@ -30,44 +30,58 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], info: dict):
 
 # %% ../nbs/01a_checkpoints.ipynb #c008
 def load_tensors(path: str | Path, needs: Iterable[str] = ()) -> tuple[dict[str, Tensor], dict]:
-    "Tensors and `info` of a file written by `save_tensors`; ValueError, in one line, if it is something else or its info lacks `needs`."
+    """Tensors and `info` of a file written by `save_tensors`; ValueError, in one line, if it is
+    something else or its info lacks `needs`."""
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         with safe_open(path, framework="pt") as f:
-            tensors, info = {k: f.get_tensor(k) for k in f.keys()}, json.loads((f.metadata() or {}).get("info", "null"))
+            tensors, info = {k: f.get_tensor(k)
+                             for k in f.keys()}, json.loads((f.metadata()
+                                                             or {}).get("info", "null"))
     except (SafetensorError, OSError, ValueError, RecursionError) as e:
-        raise ValueError(f"{path} is not a checkpoint of this project, or is damaged ({e}): delete it or name another") from None
+        raise ValueError(f"{path} is not a checkpoint of this project, or is damaged ({e}): delete "
+                         "it or name another") from None
     if not isinstance(info, dict):
-        raise ValueError(f"{path} is not a checkpoint of this project: its header has no info; name another")
+        raise ValueError(f"{path} is not a checkpoint of this project: its header has no info; "
+                         "name another")
     if info.get("format", 1) != FORMAT:
-        raise ValueError(f"{path} has format {info['format']}, this version of mst reads format {FORMAT}: use the version that wrote it")
+        raise ValueError(f"{path} has format {info['format']}, this version of mst reads format "
+                         f"{FORMAT}: use the version that wrote it")
     if lacking := [k for k in needs if k not in info]:
-        raise ValueError(f"{path} holds something else than wanted, its header lacks {', '.join(lacking)}: name another file")
+        raise ValueError(f"{path} holds something else than wanted, its header lacks "
+                         f"{', '.join(lacking)}: name another file")
     return tensors, info
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], path: str | Path):
-    "Put `weights`, which came from the file `path`, into `module`, in its precision; ValueError, in one line, if they do not fit."
+    """Put `weights`, which came from the file `path`, into `module`, in its precision; ValueError,
+    in one line, if they do not fit."""
     own = module.state_dict()
-    wrong = [f"{k} is missing" for k in own if k not in weights] + [f"{k} is unknown" for k in weights if k not in own]
-    wrong += [f"{k} is {list(v.shape)} instead of {list(own[k].shape)}" for k, v in weights.items() if k in own and v.shape != own[k].shape]
+    wrong = [f"{k} is missing" for k in own if k not in weights] + [f"{k} is unknown"
+                                                                    for k in weights
+                                                                    if k not in own]
+    wrong += [f"{k} is {list(v.shape)} instead of {list(own[k].shape)}" for k,
+              v in weights.items() if k in own and v.shape != own[k].shape]
     if wrong:
         raise ValueError(f"{path} does not fit this {type(module).__name__}: {', '.join(wrong[:3])}"
-                               f"{f' and {len(wrong) - 3} more' * (len(wrong) > 3)}; it belongs to another version or preset")
+                               f"{f' and {len(wrong) - 3} more' * (len(wrong) > 3)}; it belongs to "
+                               "another version or preset")
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in weights.items()})
 
 # %% ../nbs/01a_checkpoints.ipynb #c010d
 def config_from_dict(cls: type, values: dict, path: str | Path = "a configuration"):
-    """A (nested) frozen dataclass `cls` from what `dataclasses.asdict` made of it, which came from the file `path`.
+    """A (nested) frozen dataclass `cls` from what `dataclasses.asdict` made of it, which came from
+    the file `path`.
 
     ValueError, in one line, if a name is unknown or a value of another type than its default.
-    """
+"""
     if not isinstance(values, dict):
         raise ValueError(f"{path}: {cls.__name__} is {values!r:.40}, no dictionary")
     def default(f): return f.default if f.default is not MISSING else f.default_factory()
     known, found = {f.name: default(f) for f in fields(cls)}, {}
     if extra := sorted(map(repr, set(values) - set(known))):
-        raise ValueError(f"{path}: {cls.__name__} has no {', '.join(extra)}; was this saved by another version or preset?")
+        raise ValueError(f"{path}: {cls.__name__} has no {', '.join(extra)}; was this saved by "
+                         "another version or preset?")
     for name, v in values.items():
         wanted = type(known[name])
         if is_dataclass(known[name]):
@@ -77,7 +91,8 @@ def config_from_dict(cls: type, values: dict, path: str | Path = "a configuratio
         elif (wanted, type(v)) == (tuple, list):
             found[name] = tuple(v)  # JSON knows no tuples
         else:
-            raise ValueError(f"{path}: {cls.__name__}.{name} is {v!r:.40}, not of type {wanted.__name__}")
+            raise ValueError(f"{path}: {cls.__name__}.{name} is {v!r:.40}, not of type "
+                             f"{wanted.__name__}")
     return cls(**found)
 
 # %% ../nbs/01a_checkpoints.ipynb #c012

@@ -43,19 +43,27 @@ def parse_guidance(text: str) -> float | None:
 
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
-    parser = argparse.ArgumentParser(prog="mst_transfer", description="Play recordings on another instrument, the notes kept.",
-                                     epilog="Example: mst_transfer guitar.mp3 --style violin -o violin.wav")
+    parser = argparse.ArgumentParser(prog="mst_transfer",
+                                     description="Play recordings on another instrument, the notes "
+                                                 "kept.",
+                                     epilog="Example: mst_transfer guitar.mp3 --style violin -o "
+                                            "violin.wav")
     add = parser.add_argument
-    add("contents", nargs="+", metavar="content", help="recordings of any length, one or two channels; - is standard input")
+    add("contents", nargs="+", metavar="content",
+        help="recordings of any length, one or two channels; - is standard input")
     add("--style", required=True, action="append", metavar="CLIP",
-        help=f"a recording of the wanted instrument, of which the clearest 3 s are taken, or one of {', '.join(INSTRUMENTS)}; "
+        help="a recording of the wanted instrument, of which the clearest 3 s are taken, or one "
+             f"of {', '.join(INSTRUMENTS)}; "
              "twice: a mixture of two")
     add("--mix", type=float, default=.5, help="share of the second style (%(default)s)")
-    add("-o", "--output", help="a wav, flac, ogg or mp3 file; - is standard output; a folder for several contents; "
+    add("-o", "--output",
+        help="a wav, flac, ogg or mp3 file; - is standard output; a folder for several contents; "
                                "without it, CONTENT_STYLE.wav in this folder")
     add("--steps", type=int, default=1, help="DDIM steps; 1 is nearest to the truth (%(default)s)")
-    add("--guidance", type=parse_guidance, metavar="SCALE", help="above 1: more of the style; without it, chosen for each content")
-    add("--strength", type=float, default=1., help="how far the content is noised, above 0 and up to 1 (%(default)s)")
+    add("--guidance", type=parse_guidance, metavar="SCALE",
+        help="above 1: more of the style; without it, chosen for each content")
+    add("--strength", type=float, default=1.,
+        help="how far the content is noised, above 0 and up to 1 (%(default)s)")
     add("--seed", type=int, default=0, help="of the noise (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--quiet", action="store_true", help="no progress, only errors")
@@ -70,18 +78,23 @@ def output_path(content: str, output: str | None, styles: list[str]) -> str:
 
 # %% ../nbs/07b_commands.ipynb #c108
 def main(argv: list[str] | None = None) -> int:
-    "Command line of this module, `mst_transfer`; returns the exit status: 2 if anything could not be played."
+    """Command line of this module, `mst_transfer`; returns the exit status: 2 if anything could not
+    be played."""
     args = transfer_parser().parse_args(argv)
     outputs = [output_path(content, args.output, args.style) for content in args.contents]
     try:
         if len(args.style) > 2:
             raise ValueError(f"one style, or two to be mixed, not {len(args.style)}")
         if len(set(outputs)) < len(outputs):
-            raise ValueError(f"{outputs[0]}: several results would go there; -o should name a folder")
-        if missing := [content for content in args.contents if content != "-" and not Path(content).is_file()]:
+            raise ValueError(f"{outputs[0]}: several results would go there; -o should name a "
+                             "folder")
+        if missing := [content for content in args.contents if content != "-"
+                       and not Path(content).is_file()]:
             raise FileNotFoundError(f"{missing[0]}: there is no such recording")
-        options = {"num_inference_steps": args.steps, "guidance_scale": args.guidance, "strength": args.strength, "seed": args.seed}
-        transfer = load_transfer(args.style[0], args.device, *args.style[1:], mix=args.mix, **options)
+        options = {"num_inference_steps": args.steps, "guidance_scale": args.guidance,
+                   "strength": args.strength, "seed": args.seed}
+        transfer = load_transfer(args.style[0], args.device, *args.style[1:], mix=args.mix,
+                                 **options)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"mst_transfer: {one_line(error)}", file=sys.stderr)
         return 2
@@ -101,8 +114,10 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 # %% ../nbs/07b_commands.ipynb #c110b
-def run_command(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
-    "Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if it was stopped by hand."
+def run_command(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None],
+                argv: list[str] | None) -> int:
+    """Exit status of `work(arguments)`: 0; 2 with the reason in a line on standard error; or 130 if
+    it was stopped by hand."""
     args = parser.parse_args(argv)
     try:
         work(args)
@@ -113,7 +128,8 @@ def run_command(parser: argparse.ArgumentParser, work: Callable[[argparse.Namesp
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"{parser.prog}: {one_line(stop) or 'stopped; the same command goes on from here'}", file=sys.stderr)
+        print(f"{parser.prog}: {one_line(stop) or 'stopped; the same command goes on from here'}",
+              file=sys.stderr)
         return 130
     return 0
 
@@ -126,11 +142,15 @@ def positive_int(text: str) -> int:
 # %% ../nbs/07b_commands.ipynb #c110c
 def download_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_download`."
-    parser = argparse.ArgumentParser(prog="mst_download", description="Fetch recordings with yt-dlp; what is there is skipped.",
-                                     epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
+    parser = argparse.ArgumentParser(prog="mst_download",
+                                     description="Fetch recordings with yt-dlp; what is there is "
+                                                 "skipped.",
+                                     epilog="Example: mst_download data/youtube_urls.csv --output "
+                                            "my_recordings")
     add = parser.add_argument
     add("csv", help="table with the columns instrument,title,url")
-    add("-o", "--output", default="data/downloads", help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
+    add("-o", "--output", default="data/downloads",
+        help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
     add("--codec", default="mp3", choices=CODECS, help="%(default)s unless given")
     add("--timeout", type=float, default=20, help="seconds a server may be silent (%(default)s)")
     add("--retries", type=int, default=3, help="attempts after a broken transfer (%(default)s)")
@@ -138,10 +158,12 @@ def download_parser() -> argparse.ArgumentParser:
 
 def download(args: argparse.Namespace):
     "Fetch the recordings of a table."
-    paths = AudioDownloader(args.output, args.codec, timeout=args.timeout, retries=args.retries).download_from_csv(args.csv)
+    paths = AudioDownloader(args.output, args.codec, timeout=args.timeout,
+                            retries=args.retries).download_from_csv(args.csv)
     print(f"{len(paths)} recordings are in {args.output}")
 
-def download_main(argv: list[str] | None = None) -> int: return run_command(download_parser(), download, argv)
+def download_main(argv: list[str] | None = None) -> int: return run_command(download_parser(),
+                                                                            download, argv)
 
 # %% ../nbs/07b_commands.ipynb #c110d
 def parse_shard(text: str) -> tuple[int, int]:
@@ -152,55 +174,74 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def build_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_build_dataset`."
-    parser = argparse.ArgumentParser(prog="mst_build_dataset", description="Cut recordings into mel images of equal length.",
+    parser = argparse.ArgumentParser(prog="mst_build_dataset",
+                                     description="Cut recordings into mel images of equal length.",
                                      epilog="Example: mst_build_dataset my_recordings -o my_images")
     add = parser.add_argument
     add("recordings", help="folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)")
-    add("-o", "--output", default="data/processed_images", help="gets {instrument}/{title}_chunk{k}.png (%(default)s)")
-    add("--scores", metavar="CSV", help="first render the pieces of this list, such as data/scores.csv, by all instruments into the "
-                                        "folder of recordings; they are twins, so their ends are kept and their numbers not balanced")
+    add("-o", "--output", default="data/processed_images",
+        help="gets {instrument}/{title}_chunk{k}.png (%(default)s)")
+    add("--scores", metavar="CSV", help="first render the pieces of this list, such as "
+                                        "data/scores.csv, by all instruments into the "
+                                        "folder of recordings; they are twins, so their ends are "
+                                        "kept and their numbers not balanced")
     add("--seconds", type=float, default=3, help="length of an image (%(default)s)")
     add("--n-mels", type=positive_int, default=128, help="height of an image (%(default)s)")
-    add("--longest", type=float, default=1800, help="at most this many seconds of a recording (%(default)s)")
+    add("--longest", type=float, default=1800,
+        help="at most this many seconds of a recording (%(default)s)")
     add("--no-trim", action="store_true", help="keep silent ends")
-    add("--no-balance", action="store_true", help="keep all images, also where an instrument has more than the others")
-    add("--shard", type=parse_shard, metavar="I/N", help="only this share of the work, such as 1/4, for N processes or machines; when all are "
-                                                  "there, in one folder, run once without it: that balances")
+    add("--no-balance", action="store_true",
+        help="keep all images, also where an instrument has more than the others")
+    add("--shard", type=parse_shard, metavar="I/N",
+        help="only this share of the work, such as 1/4, for N processes or machines; when all are "
+                                                  "there, in one folder, run once without it: that "
+                                                  "balances")
     return parser
 
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
         render_corpus(args.scores, args.recordings, shard=args.shard)
-    print(build_dataset_folder_structure(args.recordings, args.output, args.seconds, args.longest, args.n_mels,
+    print(build_dataset_folder_structure(args.recordings, args.output, args.seconds, args.longest,
+                                         args.n_mels,
                                          shard=args.shard,
-                                         trim=not (args.no_trim or args.scores), balance=not (args.no_balance or args.scores)))
+                                         trim=not (args.no_trim or args.scores),
+                                         balance=not (args.no_balance or args.scores)))
 
-def build_main(argv: list[str] | None = None) -> int: return run_command(build_parser(), build, argv)
+def build_main(argv: list[str] | None = None) -> int: return run_command(build_parser(), build,
+                                                                         argv)
 
 # %% ../nbs/07b_commands.ipynb #c110f
 def add_run(parser: argparse.ArgumentParser, profile: str):
     "The arguments that make a `Run`."
     add = parser.add_argument
-    add("--profile", default=profile, choices=PROFILES, help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
+    add("--profile", default=profile, choices=PROFILES,
+        help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--seed", type=int, default=0, help="%(default)s unless given")
     add("--out", default="runs", help="folder of runs, in the project's (%(default)s)")
 
 def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     "The run that the arguments describe."
-    return Run.start("mst", args.profile, args.device, args.seed, args.out, str(Path(data).resolve()) if data else "", command)
+    return Run.start("mst", args.profile, args.device, args.seed, args.out,
+                     str(Path(data).resolve()) if data else "", command)
 
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
-    parser = argparse.ArgumentParser(prog="mst_train", description="Train a network of preset mst on rendered pieces; "
-                                     "goes on where it was stopped.", epilog="Example: mst_train ldm --profile full --device cuda")
+    parser = argparse.ArgumentParser(prog="mst_train",
+                                     description="Train a network of preset mst on rendered "
+                                                 "pieces; "
+                                     "goes on where it was stopped.",
+                                     epilog="Example: mst_train ldm --profile full --device cuda")
     add = parser.add_argument
-    add("network", choices=("autoencoder", "vocoder", "ldm"), help="the last two are trained for the latents of an autoencoder")
+    add("network", choices=("autoencoder", "vocoder", "ldm"),
+        help="the last two are trained for the latents of an autoencoder")
     add("--epochs", type=positive_int, help="as many as what ships unless given")
     add("--autoencoder", metavar="FILE", help="weights of another one than ships")
-    add("--data", default="", metavar="FOLDER", help="recordings {instrument}/*.mp3 to train on as well, where the network can")
-    add("-o", "--output", metavar="FILE", help="where the weights go, .safetensors (the run's folder, by the network's name)")
+    add("--data", default="", metavar="FOLDER",
+        help="recordings {instrument}/*.mp3 to train on as well, where the network can")
+    add("-o", "--output", metavar="FILE",
+        help="where the weights go, .safetensors (the run's folder, by the network's name)")
     add_run(parser, "full")
     return parser
 
@@ -214,34 +255,43 @@ def train(args: argparse.Namespace):
     def as_long(training): return replace(training, epochs=args.epochs or training.epochs)
     if args.network == "autoencoder":
         config, training = SHIPPED_AUTOENCODER
-        model, history = train_on_sound(run, config, training := as_long(training), "trained-autoencoder")
+        model, history = train_on_sound(run, config, training := as_long(training),
+                                        "trained-autoencoder")
         save_autoencoder(path, model, training_card(run, history, training))
     elif args.network == "vocoder":
         config, training = SHIPPED_VOCODER
         autoencoder = load_autoencoder(args.autoencoder)
-        model, history = train_vocoder(run, config, training := as_long(training), "trained-vocoder", autoencoder=autoencoder)
+        model, history = train_vocoder(run, config, training := as_long(training),
+                                       "trained-vocoder", autoencoder=autoencoder)
         save_vocoder(path, model, training_card(run, history, training))
     elif args.epochs or args.autoencoder:
         autoencoder, training = load_autoencoder(args.autoencoder), as_long(LDM_TRAINING_PRESETS["mst"])
         twins = load_twins(run, "train"), load_twins(run, "val", (("plain",), ("fluid",)))
-        model, history = train_on_twins(run, LDM_PRESETS["mst"], training, "trained-ldm", *twins, autoencoder)
+        model, history = train_on_twins(run, LDM_PRESETS["mst"], training, "trained-ldm", *twins,
+                                        autoencoder)
         save_ldm(path, model, autoencoder, training_card(run, history, training))
     else:
         train_mst(run, path)
     print(f"{args.network}: saved as {path}")
 
-def train_main(argv: list[str] | None = None) -> int: return run_command(train_parser(), train, argv)
+def train_main(argv: list[str] | None = None) -> int: return run_command(train_parser(), train,
+                                                                         argv)
 
 # %% ../nbs/07b_commands.ipynb #c110h
 def evaluate_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_evaluate`."
-    parser = argparse.ArgumentParser(prog="mst_evaluate", description="Put a model to the benchmark on sound: rendered test pieces, "
-                                     "all ordered pairs of instruments. Means; in brackets 95 % intervals over pieces.",
+    parser = argparse.ArgumentParser(prog="mst_evaluate",
+                                     description="Put a model to the benchmark on sound: rendered "
+                                                 "test pieces, "
+                                     "all ordered pairs of instruments. Means; in brackets 95 % "
+                                     "intervals over pieces.",
                                      epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
     add = parser.add_argument
-    add("--take", default="plain", choices=TAKES, help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
+    add("--take", default="plain", choices=TAKES,
+        help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
     add("--steps", type=positive_int, default=1, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, metavar="SCALE", help="above 1: more of the style; without it, chosen for each content")
+    add("--guidance", type=parse_guidance, metavar="SCALE",
+        help="above 1: more of the style; without it, chosen for each content")
     for name in ("ldm", "vocoder", "autoencoder"):
         add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
@@ -254,9 +304,12 @@ def evaluate(args: argparse.Namespace):
     run = start_run(args, "mst_evaluate")
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, ear = load_vocoder(args.vocoder), SoundJudge()
-    cases, image = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed), LogMel(vocoder.config.audio)
-    methods = {"copy content": lambda content, style: (image(content), content), "copy style": lambda content, style: (image(style), style),
-               "model": through_images(make_transfer(ldm, None, args.steps, 0., run.seed, args.guidance), vocoder),
+    cases, image = sound_cases(rendered_recordings(run, "test", 4, args.take),
+                               seed=run.seed), LogMel(vocoder.config.audio)
+    methods = {"copy content": lambda content, style: (image(content), content),
+               "copy style": lambda content, style: (image(style), style),
+               "model": through_images(make_transfer(ldm, None, args.steps, 0., run.seed,
+                                                     args.guidance), vocoder),
                "twin through vocoder": through_images(lambda content, style: content, vocoder)}
     header, rows = ("method", *(title for title, *_ in MEASURES.values())), []
     for name, method in tqdm(methods.items(), disable=None, leave=False):
@@ -271,4 +324,5 @@ def evaluate(args: argparse.Namespace):
         with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
             csv.writer(f).writerows([header, *rows])
 
-def evaluate_main(argv: list[str] | None = None) -> int: return run_command(evaluate_parser(), evaluate, argv)
+def evaluate_main(argv: list[str] | None = None) -> int: return run_command(evaluate_parser(),
+                                                                            evaluate, argv)

@@ -29,25 +29,30 @@ from .takes import render_corpus
 
 # %% ../nbs/00_data.ipynb #c219
 def read_image(path, height: int = 128, min_frames: int = 128) -> np.ndarray:
-    """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height, or too narrow."""
+    """Pixels [height, T], uint8, of a grey image. ValueError if it is damaged, of another height,
+    or too narrow."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             pixels = np.asarray(image.convert("L"))
     except Exception as error:  # a damaged image fails in a hundred ways
-        raise ValueError(f"{path}: not an image that can be read ({error}); delete it and build again") from None
+        raise ValueError(f"{path}: not an image that can be read ({error}); delete it and build "
+                         "again") from None
     if pixels.shape[0] != height or pixels.shape[1] < min_frames:
-        raise ValueError(f"{path}: the image has {pixels.shape[0]} bands and {pixels.shape[1]} frames, needed are "
+        raise ValueError(f"{path}: the image has {pixels.shape[0]} bands and {pixels.shape[1]} "
+                         "frames, needed are "
                          f"{height} and at least {min_frames}; build it again with n_mels={height}")
     return pixels
 
 # %% ../nbs/00_data.ipynb #c222
 def parse_piece(piece: str) -> tuple:
-    """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those from a to b - 1."""
+    """(stem, first chunk, end) of an item of a split: `stem` means all its chunks, `stem@a:b` those
+    from a to b - 1."""
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
     return (match[1], int(match[2]), int(match[3])) if match else (piece, 0, float("inf"))
 
 def select_images(folder, pieces=None) -> list:
-    """Paths of a folder's images, in the order of their names, of the `pieces` of a split; None: all."""
+    """Paths of a folder's images, in the order of their names, of the `pieces` of a split; None:
+    all."""
     if isinstance(pieces, str):
         raise ValueError(f"pieces must be a collection of names, not the one name {pieces!r}")
     ranges = {}
@@ -68,12 +73,14 @@ class ImageFolderNoSubdirs(Dataset):
     def __init__(
         self,
         root,            # folder of {title}_chunk{k}.png
-        transform=None,  # from a PIL image to what is returned; None: crop to 128 frames, to a tensor
+        transform=None,
+        # from a PIL image to what is returned; None: crop to 128 frames, to a tensor
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
         self.root, self.transform = Path(root), transform
         if not self.root.is_dir():
-            raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
+            raise FileNotFoundError(f"{root}: there is no such folder; make the images first "
+                                    "(notebook 00)")
         self.paths = select_images(root, pieces)
         self.pieces = [parse_chunk_name(p)[0] for p in self.paths]
         self._pixels = [None] * len(self.paths)
@@ -99,14 +106,17 @@ def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
-    return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")), key=lambda f: f.name)
+    return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")),
+                  key=lambda f: f.name)
 
 # %% ../nbs/00_data.ipynb #c227
 class SpectrogramDataset(Dataset):
-    """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in [0, 1], label int)."""
+    """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in
+    [0, 1], label int)."""
     def __init__(
         self,
-        config_or_root,  # the folder, or a dict that names it as "processed_spectrograms_dataset_folderpath"
+        config_or_root,
+        # the folder, or a dict that names it as "processed_spectrograms_dataset_folderpath"
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
         root = config_or_root
@@ -133,21 +143,26 @@ class SpectrogramDataset(Dataset):
 
 # %% ../nbs/00_data.ipynb #c229
 def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
-    """A recording of n chunks as three blocks in time, at least one chunk each where n allows: {split: "stem@a:b"}."""
+    """A recording of n chunks as three blocks in time, at least one chunk each where n allows:
+    {split: "stem@a:b"}."""
     val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
     edges = [0, n - val - test, n - test, n]
-    return {split: f"{stem}@{a}:{b}" for split, a, b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
+    return {split: f"{stem}@{a}:{b}" for split, a,
+            b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
 
 # %% ../nbs/00_data.ipynb #c230
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
 ) -> dict:
-    """{"train", "val", "test": sorted pieces}, about 80, 10, 10 %; one stem goes one way in all instruments.
+    """{"train", "val", "test": sorted pieces}, about 80, 10, 10 %; one stem goes one way in all
+    instruments.
 
-    Each instrument with three recordings or more has at least one in each split. The recordings of an instrument with
-    fewer are cut into blocks of time ("stem@a:b"), of which the last ones are for validation and test.
-    """
+    Each instrument with three recordings or more has at least one in each split. The recordings of
+    an instrument with
+    fewer are cut into blocks of time ("stem@a:b"), of which the last ones are for validation and
+    test.
+"""
     def rank(stem):
         return int(sha256(f"{seed}:{stem}".encode()).hexdigest(), 16) / 2**256
     def missing():  # (instrument's stems, split) where an instrument lacks a split
@@ -156,7 +171,8 @@ def split_by_piece(
     in_blocks = {stem for c in counts.values() if len(c) < 3 for stem in c}
     whole = {i: [stem for stem in c if stem not in in_blocks] for i, c in counts.items()}
     stems = {stem for c in counts.values() for stem in c}
-    way = {stem: "test" if rank(stem) < 0.1 else "val" if rank(stem) < 0.2 else "train" for stem in stems}
+    way = {stem: "test" if rank(stem) < 0.1 else "val" if rank(stem) < 0.2 else "train"
+           for stem in stems}
     whole = {i: c for i, c in whole.items() if len(c) > 2}
     for _ in range(2 * len(way)):
         if not (lack := missing()):
@@ -205,28 +221,35 @@ def prepare_corpus(
     run: Run,
     workers: int = None,  # threads; None: one for each core
 ) -> Corpus:
-    """The corpus of this run, rendered or made of the user's recordings where that is not done yet. Locked: one at a time."""
+    """The corpus of this run, rendered or made of the user's recordings where that is not done yet.
+    Locked: one at a time."""
     data = run.root / "data"
     with folder_lock(data, "preparing the corpus"):
         if run.data:
             images = data / f"processed_images_{run.data_path.name}"
-            summary = build_dataset_folder_structure(run.data_path, images, workers=workers, prune=True)
+            summary = build_dataset_folder_structure(run.data_path, images, workers=workers,
+                                                     prune=True)
             if not summary.images:
                 raise ValueError(f"{run.data_path}: none of the recordings can be used")
-            return Corpus(run.data_path, images, split_by_piece(summary.images, run.seed), sorted(summary.images))
+            return Corpus(run.data_path, images, split_by_piece(summary.images, run.seed),
+                          sorted(summary.images))
         scores = corpus_pieces(run)
         stems = [score.piece for score in scores]
         render_corpus(data / "scores.csv", data / "downloads", pieces=stems, workers=workers)
-        summary = build_dataset_folder_structure(data / "downloads", data / "processed_images", trim=False,
+        summary = build_dataset_folder_structure(data / "downloads", data / "processed_images",
+                                                 trim=False,
                                                  balance=False, workers=workers, stems=set(stems))
         if summary.skipped:
-            raise ValueError(f"{data / 'downloads'}: some rendered recordings cannot be used; delete them and start again")
-        splits = {split: [s.piece for s in scores if s.split == split] for split in ("train", "val", "test")}
+            raise ValueError(f"{data / 'downloads'}: some rendered recordings cannot be used; "
+                             "delete them and start again")
+        splits = {split: [s.piece for s in scores if s.split == split]
+                  for split in ("train", "val", "test")}
         return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
 
 # %% ../nbs/00_data.ipynb #c246
 class SpectrogramPairDataset(Dataset):
-    """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image, label)), labels as names."""
+    """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image,
+    label)), labels as names."""
     def __init__(
         self,
         root_folder,      # folder {instrument}/*.png
@@ -235,9 +258,11 @@ class SpectrogramPairDataset(Dataset):
         pieces=None,      # must be what the pairs were drawn with
     ):
         self.root_folder, self.pairing_file, self.transform = Path(root_folder), Path(pairing_file), transform
-        self.datasets = {f.name: ImageFolderNoSubdirs(f, transform, pieces) for f in instrument_folders(root_folder)}
+        self.datasets = {f.name: ImageFolderNoSubdirs(f, transform, pieces)
+                         for f in instrument_folders(root_folder)}
         if not self.pairing_file.is_file():
-            raise FileNotFoundError(f"{pairing_file}: there is no such file; generate_pairings writes it")
+            raise FileNotFoundError(f"{pairing_file}: there is no such file; generate_pairings "
+                                    "writes it")
         self.pairs = [self._checked(row, n) for n, row in csv_records(pairing_file)]
 
     def _checked(self, row: list, n: int) -> tuple:
@@ -246,9 +271,11 @@ class SpectrogramPairDataset(Dataset):
             raise ValueError(f"{where}: {','.join(row)!r:.80} is not label1,idx1,label2,idx2")
         for label, i in ((row[0], int(row[1])), (row[2], int(row[3]))):
             if label not in self.datasets:
-                raise ValueError(f"{where}: unknown label {label!r:.80}, there are {', '.join(self.datasets)}")
+                raise ValueError(f"{where}: unknown label {label!r:.80}, there are "
+                                 f"{', '.join(self.datasets)}")
             if i >= len(self.datasets[label]):
-                raise ValueError(f"{where}: image {i} of {label}, which has {len(self.datasets[label])}; "
+                raise ValueError(f"{where}: image {i} of {label}, which has "
+                                 f"{len(self.datasets[label])}; "
                                  "draw the pairs again (generate_pairings)")
         return row[0], int(row[1]), row[2], int(row[3])
 
@@ -269,12 +296,15 @@ def generate_pairings(
     seed: int = 42,
     pieces=None,             # only chunks of these recordings (stems); None: all
 ):
-    """Draw pairs of two distinct labels and an image of each, and write them (listing 10: the same draws in its order)."""
+    """Draw pairs of two distinct labels and an image of each, and write them (listing 10: the same
+    draws in its order)."""
     sizes = {f.name: len(select_images(f, pieces)) for f in instrument_folders(root_folder)}
     if len(sizes) < 2:
-        raise ValueError(f"{root_folder}: pairs need at least two instruments, there are {len(sizes)}")
+        raise ValueError(f"{root_folder}: pairs need at least two instruments, there are "
+                         f"{len(sizes)}")
     if empty := [label for label, n in sizes.items() if not n]:
-        raise ValueError(f"{root_folder}: no images of {', '.join(empty)}" + (" among these pieces" if pieces else ""))
+        raise ValueError(f"{root_folder}: no images of {', '.join(empty)}"
+                         + (" among these pieces" if pieces else ""))
     labels, rng = sorted(sizes), np.random.RandomState(seed)
     with atomic_path(output_file_path) as part, open(part, "w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f)
@@ -286,15 +316,18 @@ def generate_pairings(
 
 # %% ../nbs/00_data.ipynb #c254
 def prepare_dataset(config: dict) -> tuple:
-    """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at random.
+    """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at
+    random.
 
-    `config`: processed_spectrograms_dataset_folderpath, batch_size, and where wanted seed (0) and pieces (all).
-    """
+    `config`: processed_spectrograms_dataset_folderpath, batch_size, and where wanted seed (0) and
+    pieces (all).
+"""
     dataset = SpectrogramDataset(config, pieces=config.get("pieces"))
     draw = torch.Generator().manual_seed(config.get("seed", 0))
     train_size = int(0.8 * len(dataset))
     train, test = random_split(dataset, [train_size, len(dataset) - train_size], generator=draw)
-    return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0, generator=draw),
+    return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0,
+                       generator=draw),
             DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
 
 # %% ../nbs/00_data.ipynb #c258
@@ -302,7 +335,10 @@ def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
 ) -> dict:
-    """{split: loader}: all chunks of a piece, in all instruments, are in the same split. Only "train" is shuffled."""
+    """{split: loader}: all chunks of a piece, in all instruments, are in the same split. Only
+    "train" is shuffled."""
     draw = torch.Generator().manual_seed(config.get("seed", 0))
-    return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"], num_workers=0,
-                              shuffle=split == "train", generator=draw) for split, pieces in splits.items()}
+    return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"],
+                              num_workers=0,
+                              shuffle=split == "train", generator=draw) for split,
+            pieces in splits.items()}

@@ -19,10 +19,12 @@ from .ldm import LDM
 # %% ../nbs/07_ddim.ipynb #c007
 def ddim_timesteps(num_train_timesteps: int,  # T
                    num_inference_steps: int,  # how many of them to visit
-                   start: int | None = None,  # where to start, an index in [0, T); None: the noisiest, T - 1
+                   start: int | None = None,
+                   # where to start, an index in [0, T); None: the noisiest, T - 1
                    spacing: str = "trailing",  # trailing, or leading as in many older samplers
                    ) -> list[int]:
-    "Steps of a sampler, strictly falling within [0, start]; `trailing` begins at `start` (Lin et al., 2023, table 2)."
+    """Steps of a sampler, strictly falling within [0, start]; `trailing` begins at `start` (Lin et
+    al., 2023, table 2)."""
     start = num_train_timesteps - 1 if start is None else start
     if not 0 <= start < num_train_timesteps:
         raise ValueError(f"start must be in [0, {num_train_timesteps}), got {start}")
@@ -42,7 +44,8 @@ def ddim_step(z_t: Tensor,  # [B, C, H, W]
               alpha_bar_prev: Tensor,  # scalar: at the next cleaner one; 1 after the last
               eta: float = 0.,
               noise: Tensor | None = None,  # standard normal, needed if eta > 0
-              z_0_pred: Tensor | None = None,  # the estimate of z_0, where the model gives it; None: by equation 5
+              z_0_pred: Tensor | None = None,
+              # the estimate of z_0, where the model gives it; None: by equation 5
               ) -> Tensor:  # the latent at the next cleaner step
     "One step of DDIM (report, equations 5 and 6; Song et al., 2021, equations 12 and 16)."
     if not 0 <= eta <= 1:
@@ -50,7 +53,8 @@ def ddim_step(z_t: Tensor,  # [B, C, H, W]
     if z_0_pred is None:
         z_0_pred = (z_t - (1 - alpha_bar_t).sqrt() * noise_pred) / alpha_bar_t.sqrt()  # equation 5
     if eta == 0:
-        return alpha_bar_prev.sqrt() * z_0_pred + (1 - alpha_bar_prev).sqrt() * noise_pred  # equation 6
+        # equation 6
+        return alpha_bar_prev.sqrt() * z_0_pred + (1 - alpha_bar_prev).sqrt() * noise_pred
     sigma = eta * ((1 - alpha_bar_prev) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_prev)).sqrt()
     direction = (1 - alpha_bar_prev - sigma ** 2).clamp(min=0).sqrt() * noise_pred
     return alpha_bar_prev.sqrt() * z_0_pred + direction + sigma * noise
@@ -63,16 +67,19 @@ def draw_like(z: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 # %% ../nbs/07_ddim.ipynb #c018
 @torch.no_grad()
-def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C, H, W], t [B]) to noise like z_t, or to (z_0, noise)
+def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],
+                # (z_t [B, C, H, W], t [B]) to noise like z_t, or to (z_0, noise)
                 z_t: Tensor,  # where to start, noised to timesteps[0]
                 timesteps: Sequence[int],  # strictly falling, from `ddim_timesteps`
                 alphas_cumprod: Tensor,  # alpha-bar at all T steps [T]
                 eta: float = 0.,  # 0: deterministic; 1: as random as Ho et al.
                 generator: torch.Generator | None = None,  # for eta > 0
-                callback: Callable[[int, int, Tensor], None] | None = None,  # called after each step: number, t, the new latent
+                callback: Callable[[int, int, Tensor], None] | None = None,
+                # called after each step: number, t, the new latent
                 ) -> Tensor:  # z_0, shaped as z_t
     "Walk a noisy latent down to a clean one (Song et al., 2021)."
-    alpha_bar = [alphas_cumprod[t].to(z_t) for t in timesteps] + [torch.ones_like(z_t[(0,) * z_t.ndim])]
+    alpha_bar = [alphas_cumprod[t].to(z_t)
+                 for t in timesteps] + [torch.ones_like(z_t[(0,) * z_t.ndim])]
     for k, t in enumerate(timesteps):
         found = predict_noise(z_t, torch.full((len(z_t),), t, device=z_t.device))
         z_0_pred, noise_pred = found if isinstance(found, tuple) else (None, found)
@@ -83,11 +90,14 @@ def ddim_sample(predict_noise: Callable[[Tensor, Tensor], Tensor],  # (z_t [B, C
     return z_t
 
 # %% ../nbs/07_ddim.ipynb #c036
-def style_denoiser(ldm: LDM, style: Tensor | dict[str, Tensor],  # images [B or 1, 1, n_mels, T'], or what `encode_style` made of them
+def style_denoiser(ldm: LDM, style: Tensor | dict[str, Tensor],
+                   # images [B or 1, 1, n_mels, T'], or what `encode_style` made of them
                    content: Tensor | None = None,  # its latent [B, C, H, W], for models that see it
-                   guidance_scale: float | Tensor = 1.,  # 1: none; 2: twice as far from what the model would do without the style
+                   guidance_scale: float | Tensor = 1.,
+                   # 1: none; 2: twice as far from what the model would do without the style
                    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    "The model's estimate (z_0, noise) with this style, which is encoded once; guidance as Ho and Salimans (2022)."
+    """The model's estimate (z_0, noise) with this style, which is encoded once; guidance as Ho and
+    Salimans (2022)."""
     encoded = style if isinstance(style, dict) else ldm.encode_style(style)
     def predict(z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         styles = {k: v.expand(len(z_t), *v.shape[1:]) for k, v in encoded.items()}
@@ -97,68 +107,92 @@ def style_denoiser(ldm: LDM, style: Tensor | dict[str, Tensor],  # images [B or 
 # %% ../nbs/07_ddim.ipynb #c037
 @torch.no_grad()
 def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
-             num_inference_steps: int = 50, eta: float = 0., generator: torch.Generator | None = None,
+             num_inference_steps: int = 50, eta: float = 0.,
+             generator: torch.Generator | None = None,
              frames: int | None = None,  # length of the result, a multiple of 8; None: as the style
              noise: Tensor | None = None,  # where to start; None: drawn from `generator`
              ) -> Tensor:  # images [B, 1, 128, frames] in [0, 1]
     "Images from pure noise and a style (report, 4.8)."
     size, diffusion = ldm.config.autoencoder, ldm.forward_diffusion
     if ldm.config.content:
-        raise ValueError("this model plays a content, and cannot generate without one: use transfer")
+        raise ValueError("this model plays a content, and cannot generate without one: use "
+                         "transfer")
     factor, frames = 2 ** size.num_downsamples, frames or style.shape[-1]
     if frames % factor:
         raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
     if noise is None:
-        noise = draw_like(style.new_empty(len(style), size.latent_dim, 128 // factor, frames // factor), generator)
+        noise = draw_like(style.new_empty(len(style), size.latent_dim, 128 // factor,
+                                          frames // factor), generator)
     steps = ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps)
-    z_0 = ddim_sample(style_denoiser(ldm, style), noise.to(style), steps, diffusion.alphas_cumprod, eta, generator)
+    z_0 = ddim_sample(style_denoiser(ldm, style), noise.to(style), steps, diffusion.alphas_cumprod,
+                      eta, generator)
     return ldm.decode(z_0).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c038
 @torch.no_grad()
 def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
-             style: Tensor | dict[str, Tensor],  # images [B or 1, 1, 128, T'] in [0, 1], or what `encode_style` made of them
-             t: int | None = None,  # noise the content to this step; None: to the noisiest, as the report
-             num_inference_steps: int = 50, eta: float = 0., generator: torch.Generator | None = None,
-             noise: Tensor | None = None,  # what is added to the content; None: drawn from `generator`
-             guidance_scale: float | None = 1.,  # None: chosen for each content, see `LDM.choose_guidance`
+             style: Tensor | dict[str, Tensor],
+                    # images [B or 1, 1, 128, T'] in [0, 1], or what `encode_style` made of them
+             t: int | None = None,
+                    # noise the content to this step; None: to the noisiest, as the report
+             num_inference_steps: int = 50, eta: float = 0.,
+                    generator: torch.Generator | None = None,
+             noise: Tensor | None = None,
+                    # what is added to the content; None: drawn from `generator`
+             guidance_scale: float | None = 1.,
+                    # None: chosen for each content, see `LDM.choose_guidance`
              ) -> Tensor:  # images [B, 1, 128, T] in [0, 1]
-    "The content, noised to step `t` and denoised again under a style (report, 4.9); models that see the content see it all along."
+    """The content, noised to step `t` and denoised again under a style (report, 4.9); models that
+    see the content see it all along."""
     z_0, diffusion = ldm.encode(content), ldm.forward_diffusion
     steps = ddim_timesteps(len(diffusion.alphas_cumprod), num_inference_steps, t)
     noise = draw_like(z_0, generator) if noise is None else noise.to(z_0)
     z_t = diffusion(z_0, torch.full((len(z_0),), steps[0], device=z_0.device), noise)
-    styles = {k: v.expand(len(z_0), *v.shape[1:]) for k, v in (style if isinstance(style, dict) else ldm.encode_style(style)).items()}
-    denoiser = style_denoiser(ldm, styles, z_0, ldm.choose_guidance(z_0, styles, noise, guidance_scale))
-    return ldm.decode(ddim_sample(denoiser, z_t, steps, diffusion.alphas_cumprod, eta, generator)).clamp(0, 1)
+    styles = {k: v.expand(len(z_0), *v.shape[1:]) for k,
+              v in (style if isinstance(style, dict) else ldm.encode_style(style)).items()}
+    denoiser = style_denoiser(ldm, styles, z_0,
+                              ldm.choose_guidance(z_0, styles, noise, guidance_scale))
+    return ldm.decode(ddim_sample(denoiser, z_t, steps, diffusion.alphas_cumprod, eta,
+                                  generator)).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c040
-def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0., seed: int = 0,
+def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0.,
+                  seed: int = 0,
                   guidance_scale: float | None = 1.) -> Transfer:
-    "`transfer_images` with everything but content and style fixed, on the model's device, for `mst.evaluate.benchmark`."
+    """`transfer_images` with everything but content and style fixed, on the model's device, for
+    `mst.evaluate.benchmark`."""
     device = next(ldm.parameters()).device
     def sampled(content: Tensor, style: Tensor) -> Tensor:
         content, style, generator = content.to(device), style.to(device), torch.Generator().manual_seed(seed)
         noise = one_noise(ldm.encode(content).shape, seed)
-        return transfer_images(ldm, content, style, t, num_inference_steps, eta, generator, noise, guidance_scale)
+        return transfer_images(ldm, content, style, t, num_inference_steps, eta, generator, noise,
+                               guidance_scale)
     return sampled
 
 # %% ../nbs/07_ddim.ipynb #c050
 def sharpness(images: Tensor) -> Tensor:
-    "Mean absolute difference between neighbouring pixels, in both directions: images [B, 1, H, T] to one value each [B]."
-    return (images.diff(dim=-1).abs().flatten(1).mean(1) + images.diff(dim=-2).abs().flatten(1).mean(1)) / 2
+    """Mean absolute difference between neighbouring pixels, in both directions: images [B, 1, H, T]
+    to one value each [B]."""
+    return (images.diff(dim=-1).abs().flatten(1).mean(1)
+            + images.diff(dim=-2).abs().flatten(1).mean(1)) / 2
 
 # %% ../nbs/07_ddim.ipynb #c052
 def nearest_lsd(images: Tensor, collection: Tensor, skip_equal: bool = False) -> Tensor:
-    "LSD from each image [B, 1, 128, T] to the nearest in `collection` [N, 1, 128, T], [B]; `skip_equal` ignores zeros."
-    distances = torch.stack([log_spectral_distance(collection, image[None].expand_as(collection)) for image in images])  # [B, N]
-    return (distances.masked_fill(distances == 0, float("inf")) if skip_equal else distances).amin(1)
+    """LSD from each image [B, 1, 128, T] to the nearest in `collection` [N, 1, 128, T], [B];
+    `skip_equal` ignores zeros."""
+    # [B, N]
+    distances = torch.stack([log_spectral_distance(collection, image[None].expand_as(collection))
+                             for image in images])
+    return (distances.masked_fill(distances == 0, float("inf")) if skip_equal
+            else distances).amin(1)
 
 # %% ../nbs/07_ddim.ipynb #c056
-def generate_many(ldm: LDM, styles: Tensor, num_inference_steps: int, seed: int = 0, batch_size: int = 32) -> Tensor:
+def generate_many(ldm: LDM, styles: Tensor, num_inference_steps: int, seed: int = 0,
+                  batch_size: int = 32) -> Tensor:
     "Images [N, 1, 128, T] from noise, another noise for each style [N, 1, 128, T], on the CPU."
     device, generator = next(ldm.parameters()).device, torch.Generator().manual_seed(seed)
-    return torch.cat([generate(ldm, s.to(device), num_inference_steps, generator=generator).cpu() for s in styles.split(batch_size)])
+    return torch.cat([generate(ldm, s.to(device), num_inference_steps, generator=generator).cpu()
+                      for s in styles.split(batch_size)])
 
 # %% ../nbs/07_ddim.ipynb #c084
 @torch.no_grad()
@@ -167,8 +201,10 @@ def invert(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
            num_inference_steps: int = 20) -> Tensor:  # at least 2; shaped as the latent [B, C, H, W]
     "The noise from which DDIM plays the content in its own style: the sampler's steps, backwards."
     z, alpha_bar = ldm.encode(content), ldm.forward_diffusion.alphas_cumprod
-    denoiser, levels = style_denoiser(ldm, style, z), ddim_timesteps(len(alpha_bar), num_inference_steps)[::-1]
-    for t, noisier in zip([levels[0], *levels], levels):  # what is at step t, as noisy as at the next
+    denoiser, levels = style_denoiser(ldm, style, z), ddim_timesteps(len(alpha_bar),
+                                                                     num_inference_steps)[::-1]
+    # what is at step t, as noisy as at the next
+    for t, noisier in zip([levels[0], *levels], levels):
         z_0, noise = denoiser(z, torch.full((len(z),), t, device=z.device))
         z = alpha_bar[noisier].sqrt() * z_0 + (1 - alpha_bar[noisier]).sqrt() * noise
     return z

@@ -25,18 +25,22 @@ from tqdm.auto import tqdm
 from .files import csv_records, make_folder
 
 # %% ../nbs/00d_download.ipynb #c030
-RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+RESERVED_NAMES = {"con", "prn", "aux", "nul",
+                  *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 # %% ../nbs/00d_download.ipynb #c031
 def safe_name(
     text: str,            # a title or label from anywhere
     max_bytes: int = 120, # longest name, counted in UTF-8
 ) -> str:
-    "`text` as the name of a file or folder: one path component, visible, never empty, accepted by every file system."
+    """`text` as the name of a file or folder: one path component, visible, never empty, accepted by
+    every file system."""
     text = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFC", text))
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))  # control, format, surrogate
+    # control, format, surrogate
+    text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     name = re.sub(r'[/\\:*?"<>|$%]', "_", " ".join(text.split()))
-    name = re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), name).rstrip(" .") or "_"     # neither hidden nor ".."
+    # neither hidden nor ".."
+    name = re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), name).rstrip(" .") or "_"
     if name.split(".")[0].strip().lower() in RESERVED_NAMES:
         name = "_" + name
     if len(name.encode()) > max_bytes:
@@ -54,20 +58,24 @@ class UrlRow(NamedTuple):
 
 # %% ../nbs/00d_download.ipynb #c037
 def read_url_csv(
-    path, # CSV file with the columns instrument, title and url, in any order; further columns are left alone
+    path,
+    # CSV file with the columns instrument, title and url, in any order; further columns are left alone
 ) -> list[UrlRow]:
     "The recordings listed in a CSV file; ValueError with file and row where it cannot be used."
     records, rows, seen = csv_records(path), [], {}
     if not records:
-        raise ValueError(f"{path}, row 1: the file is empty; the first row must be instrument,title,url")
+        raise ValueError(f"{path}, row 1: the file is empty; the first row must be "
+                         "instrument,title,url")
     first, header = records[0][0], [name.lower() for name in records[0][1]]
     for column in ("instrument", "title", "url"):
         if header.count(column) != 1:
-            raise ValueError(f"{path}, row {first}: needs one column {column!r}, separated by commas; "
+            raise ValueError(f"{path}, row {first}: needs one column {column!r}, separated by "
+                             "commas; "
                              f"found {','.join(header)!r:.200}")
     for number, cells in records[1:]:
         if len(cells) < len(header) or any(cells[len(header):]):
-            raise ValueError(f"{path}, row {number}: {len(cells)} fields under {len(header)} columns; "
+            raise ValueError(f"{path}, row {number}: {len(cells)} fields under {len(header)} "
+                             "columns; "
                              "a title with a comma needs double quotes")
         values = dict(zip(header, cells))
         entry = UrlRow(values["instrument"], values["title"], values["url"], number)
@@ -75,7 +83,8 @@ def read_url_csv(
             raise ValueError(f"{path}, row {number}: instrument, title and url must not be empty")
         file = f"{safe_name(entry.instrument)}/{safe_name(entry.title)}"
         if file.casefold() in seen:
-            raise ValueError(f"{path}, row {number}: duplicate of row {seen[file.casefold()]}, both are {file}")
+            raise ValueError(f"{path}, row {number}: duplicate of row {seen[file.casefold()]}, "
+                             f"both are {file}")
         seen[file.casefold()] = number
         rows.append(entry)
     if not rows:
@@ -83,18 +92,21 @@ def read_url_csv(
     return rows
 
 # %% ../nbs/00d_download.ipynb #c042
-CODECS = {"mp3": ".mp3", "wav": ".wav", "flac": ".flac", "opus": ".opus", "m4a": ".m4a", "vorbis": ".ogg"}
+CODECS = {"mp3": ".mp3", "wav": ".wav", "flac": ".flac", "opus": ".opus", "m4a": ".m4a",
+          "vorbis": ".ogg"}
 
 # %% ../nbs/00d_download.ipynb #c043
 def require_ffmpeg() -> None:
     "FileNotFoundError that says what to install unless `ffmpeg` and `ffprobe` are on the PATH."
     missing = [program for program in ("ffmpeg", "ffprobe") if shutil.which(program) is None]
     if missing:
-        raise FileNotFoundError(f"{' and '.join(missing)} not found: install FFmpeg (apt-get install ffmpeg)")
+        raise FileNotFoundError(f"{' and '.join(missing)} not found: install FFmpeg (apt-get "
+                                "install ffmpeg)")
 
 # %% ../nbs/00d_download.ipynb #c046
 class AudioDownloader:
-    "Fetch sound with yt-dlp and convert it with FFmpeg to files `{output_path}/{instrument}/{title}.{codec}`."
+    """Fetch sound with yt-dlp and convert it with FFmpeg to files
+    `{output_path}/{instrument}/{title}.{codec}`."""
     def __init__(self,
         output_path="downloads",     # folder of the recordings, made when needed
         codec: str = "mp3",          # mp3, wav, flac, opus, m4a or vorbis
@@ -116,7 +128,8 @@ class AudioDownloader:
 
 # %% ../nbs/00d_download.ipynb #c049
 class QuietLogger:
-    "Of what yt-dlp says, show the warnings, but not each retry; errors arrive as exceptions anyway."
+    """Of what yt-dlp says, show the warnings, but not each retry; errors arrive as exceptions
+    anyway."""
     def debug(self, message): pass
     def error(self, message): pass
     def warning(self, message):
@@ -131,9 +144,12 @@ def yt_dlp_options(
     progress,   # called with a dictionary as bytes arrive
 ) -> dict:
     "Options for yt_dlp.YoutubeDL."
-    folder = os.path.join(".", work).replace("%", "%%")  # a template, in which % and a leading ~ would mean something
-    quality = "4" if self.codec == "vorbis" else "192"   # kbit/s; Vorbis by level, as it refuses 192 kbit/s for mono
-    extract = {"key": "FFmpegExtractAudio", "preferredcodec": self.codec, "preferredquality": quality}
+    # a template, in which % and a leading ~ would mean something
+    folder = os.path.join(".", work).replace("%", "%%")
+    # kbit/s; Vorbis by level, as it refuses 192 kbit/s for mono
+    quality = "4" if self.codec == "vorbis" else "192"
+    extract = {"key": "FFmpegExtractAudio", "preferredcodec": self.codec,
+               "preferredquality": quality}
     return {
         "format": "bestaudio/best",
         "outtmpl": {"default": folder + "/%(format_id)s.%(ext)s"},
@@ -185,7 +201,8 @@ def keep_resumable(
     work: Path,     # folder of one download that failed
     max_bytes: int, # longer files are given up
 ) -> None:
-    "Delete from `work` all but what yt-dlp can continue, and `work` and its parent if nothing remains."
+    """Delete from `work` all but what yt-dlp can continue, and `work` and its parent if nothing
+    remains."""
     for path in work.iterdir():
         if (".part" not in path.name and path.suffix != ".ytdl") or path.stat().st_size > max_bytes:
             path.unlink()
@@ -221,10 +238,12 @@ def fetch(
     require_ffmpeg()
     folder = (target or self.path("", instrument)).parent
     work = folder / f".{sha256(url.encode()).hexdigest()[:16]}.part"
-    with self.lock(), tqdm(desc=target.stem[:24] if target else url, unit="B", unit_scale=True, leave=False) as bar:
+    with self.lock(), tqdm(desc=target.stem[:24] if target else url, unit="B", unit_scale=True,
+                           leave=False) as bar:
         work.mkdir(parents=True, exist_ok=True)
         try:
-            with yt_dlp.YoutubeDL(self.yt_dlp_options(work, count_bytes(bar, self.max_bytes))) as ydl:
+            with yt_dlp.YoutubeDL(self.yt_dlp_options(work,
+                                                      count_bytes(bar, self.max_bytes))) as ydl:
                 info = single_recording(ydl.extract_info(url, download=False))
                 target = target or self.path(info.get("title") or "", instrument)
                 if not target.is_file():
@@ -243,7 +262,8 @@ def fetch(
 def download_audio(
     self: AudioDownloader,
     url: str,                      # address of a page or of a media file, http or https
-    filename: str | None = None,   # name of the file, with or without suffix; None: the recording's own title
+    filename: str | None = None,
+    # name of the file, with or without suffix; None: the recording's own title
     instrument: str | None = None, # folder beneath `output_path`
 ) -> Path:
     "Fetch one recording, unless it is there already, and return its path."
@@ -253,7 +273,8 @@ def download_audio(
 
 # %% ../nbs/00d_download.ipynb #c062
 class DownloadErrors(RuntimeError):
-    "Some recordings could not be fetched: `failures` has a line for each; `paths` are those that are there."
+    """Some recordings could not be fetched: `failures` has a line for each; `paths` are those that
+    are there."""
     def __init__(self, failures: list[str], paths: list[Path]):
         self.failures, self.paths = failures, paths
         lines = [f"{len(failures)} of {len(failures) + len(paths)} recordings failed:", *failures]
@@ -261,7 +282,8 @@ class DownloadErrors(RuntimeError):
 
 # %% ../nbs/00d_download.ipynb #c063
 def one_line(
-    error: Exception, # from yt-dlp, whose messages carry colours, prefixes and a request to report bugs
+    error: Exception,
+    # from yt-dlp, whose messages carry colours, prefixes and a request to report bugs
 ) -> str:
     "What `error` says, in one line."
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).removeprefix("ERROR: ")
@@ -275,7 +297,8 @@ def download_from_csv(
     self: AudioDownloader,
     csv_file, # table with the columns instrument, title and url
 ) -> list[Path]:
-    "Fetch every recording of the table that is not there yet; paths in the table's order. DownloadErrors at the end."
+    """Fetch every recording of the table that is not there yet; paths in the table's order.
+    DownloadErrors at the end."""
     rows = read_url_csv(csv_file)
     targets = [self.path(row.title, row.instrument) for row in rows]
     if all(target.is_file() for target in targets):

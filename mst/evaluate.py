@@ -34,62 +34,76 @@ from .vocoder import Vocoder, mel_image_to_audio
 
 # %% ../nbs/06_evaluate.ipynb #c022
 def image_mfcc(image: Tensor, n_mfcc: int = 13, max_db: float = 80.) -> Tensor:
-    "MFCC 1 ... n_mfcc - 1 (0, the level, is left out), mean over time: mel images [B, 1, M, T] in [0, 1] to [B, n_mfcc - 1]."
+    """MFCC 1 ... n_mfcc - 1 (0, the level, is left out), mean over time: mel images [B, 1, M, T] in
+    [0, 1] to [B, n_mfcc - 1]."""
     m = torch.arange(image.shape[-2], device=image.device)
     n = torch.arange(1, n_mfcc, device=image.device)[:, None]
-    dct = math.sqrt(2 / len(m)) * (math.pi * n * (2 * m + 1) / (2 * len(m))).cos()  # [n_mfcc - 1, M]
+    # [n_mfcc - 1, M]
+    dct = math.sqrt(2 / len(m)) * (math.pi * n * (2 * m + 1) / (2 * len(m))).cos()
     return (dct @ (max_db * (image[:, 0].float() - 1))).mean(-1)
 
 # %% ../nbs/06_evaluate.ipynb #c023
 def image_mfcc_distance(x: Tensor, y: Tensor) -> Tensor:
-    "Cosine distance of the time-mean MFCC of mel images [B, 1, 128, T], one value each [B], in [0, 2]."
+    """Cosine distance of the time-mean MFCC of mel images [B, 1, 128, T], one value each [B], in
+    [0, 2]."""
     return 1 - F.cosine_similarity(image_mfcc(x), image_mfcc(y))
 
 # %% ../nbs/06_evaluate.ipynb #c028
 class ImageJudge:
-    """Names the instrument of mel images [B, 1, 128, T] in [0, 1]: the shipped instrument network unless another is given."""
+    """Names the instrument of mel images [B, 1, 128, T] in [0, 1]: the shipped instrument network
+    unless another is given."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
-        self.net, self.to_vggish = (net or load_instrument_net()).eval().to(device), MelImageToVGGish().to(device)
+        self.net, self.to_vggish = (net
+                                    or load_instrument_net()).eval().to(device), MelImageToVGGish().to(device)
         self.classes, self.device = self.net.classes, device
 
     @torch.no_grad()
     def __call__(self, images: Tensor, batch_size: int = 64) -> list[str]:
-        scores = [self.net(self.to_vggish(batch.to(self.device))) for batch in images.split(batch_size)]
+        scores = [self.net(self.to_vggish(batch.to(self.device)))
+                  for batch in images.split(batch_size)]
         return [self.classes[k] for k in torch.cat(scores).argmax(1).tolist()]
 
 # %% ../nbs/06_evaluate.ipynb #c032
 def score_images(images: Tensor, cases: Cases, judge: ImageJudge) -> dict[str, np.ndarray]:
     """Metrics of results `images` [N, 1, 128, T] for `cases`, one value each [N].
 
-    `lsd_target` and `mfcc_target` only where there are twins; `is_target` and `is_content` (the judge hears the
+    `lsd_target` and `mfcc_target` only where there are twins; `is_target` and `is_content` (the
+    judge hears the
     instrument of the style, of the content) only where the judge knows all the instruments.
-    """
-    scores = {"lsd_content": log_spectral_distance(images, cases.content), "mfcc_style": image_mfcc_distance(images, cases.style)}
+"""
+    scores = {"lsd_content": log_spectral_distance(images, cases.content),
+              "mfcc_style": image_mfcc_distance(images, cases.style)}
     if cases.target is not None:
-        scores |= {"lsd_target": log_spectral_distance(images, cases.target), "psnr_target": psnr(images, cases.target)}
+        scores |= {"lsd_target": log_spectral_distance(images, cases.target),
+                   "psnr_target": psnr(images, cases.target)}
     if {*cases.content_instruments, *cases.style_instruments} <= set(judge.classes):
         named = judge(images)
         def same(names): return torch.tensor([a == b for a, b in zip(named, names)]).float()
-        scores |= {"is_target": same(cases.style_instruments), "is_content": same(cases.content_instruments)}
+        scores |= {"is_target": same(cases.style_instruments),
+                   "is_content": same(cases.content_instruments)}
     return {k: v.numpy() for k, v in scores.items()}
 
 # %% ../nbs/06_evaluate.ipynb #c035
-Transfer = Callable[[Tensor, Tensor], Tensor]  # content and style [B, 1, 128, T] in [0, 1] to the result [B, 1, 128, T]
+# content and style [B, 1, 128, T] in [0, 1] to the result [B, 1, 128, T]
+Transfer = Callable[[Tensor, Tensor], Tensor]
 
 # %% ../nbs/06_evaluate.ipynb #c036
 @torch.no_grad()
 def apply_transfer(transfer: Transfer, cases: Cases, batch_size: int = 32) -> Tensor:
-    "Results [N, 1, 128, T] in [0, 1] of `transfer_images` on all cases, on the CPU. ValueError if it gives another shape or no number."
+    """Results [N, 1, 128, T] in [0, 1] of `transfer_images` on all cases, on the CPU. ValueError if
+    it gives another shape or no number."""
     pairs = zip(cases.content.split(batch_size), cases.style.split(batch_size))
     images = torch.cat([transfer(content, style).float().cpu() for content, style in pairs])
     if images.shape != cases.content.shape:
-        raise ValueError(f"the transfer gave images of shape {tuple(images.shape)}, not {tuple(cases.content.shape)}")
+        raise ValueError(f"the transfer gave images of shape {tuple(images.shape)}, not "
+                         f"{tuple(cases.content.shape)}")
     if not images.isfinite().all():
         raise ValueError("the transfer gave values that are not finite numbers")
     return images.clamp(0, 1)
 
 # %% ../nbs/06_evaluate.ipynb #c037
-def benchmark(transfer: Transfer, cases: Cases, judge: ImageJudge | None = None, batch_size: int = 32) -> dict[str, np.ndarray]:
+def benchmark(transfer: Transfer, cases: Cases, judge: ImageJudge | None = None,
+              batch_size: int = 32) -> dict[str, np.ndarray]:
     "Metrics of any `transfer(content, style) -> image` on `cases`, as `score_images` gives them."
     return score_images(apply_transfer(transfer, cases, batch_size), cases, judge or ImageJudge())
 
@@ -105,11 +119,13 @@ def copy_style(content: Tensor, style: Tensor) -> Tensor:
 # %% ../nbs/06_evaluate.ipynb #c041
 def one_noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     "Standard normal noise [B, C, H, W], the same for each of the batch and on every device."
-    return torch.randn((1, *shape[1:]), generator=torch.Generator().manual_seed(seed)).expand(*shape)
+    return torch.randn((1, *shape[1:]),
+                       generator=torch.Generator().manual_seed(seed)).expand(*shape)
 
 # %% ../nbs/06_evaluate.ipynb #c042
 def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float | None = 1.) -> Transfer:
-    "The report's forward pass as a transfer: content noised to step `t`, one estimate, decoded (report, 4.7); guidance None: chosen."
+    """The report's forward pass as a transfer: content noised to step `t`, one estimate, decoded
+    (report, 4.7); guidance None: chosen."""
     device = next(ldm.parameters()).device
     @torch.no_grad()
     def transfer(content: Tensor, style: Tensor) -> Tensor:
@@ -123,36 +139,43 @@ def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float | None =
 def through_autoencoder(ldm: LDM, images: Tensor, batch_size: int = 32) -> Tensor:
     "Images [N, 1, 128, T] through the model's encoder and decoder, on the CPU."
     device = next(ldm.parameters()).device
-    return torch.cat([ldm.decode(ldm.encode(batch.to(device))).cpu() for batch in images.split(batch_size)]).clamp(0, 1)
+    return torch.cat([ldm.decode(ldm.encode(batch.to(device))).cpu()
+                      for batch in images.split(batch_size)]).clamp(0, 1)
 
 # %% ../nbs/06_evaluate.ipynb #c047
-HEADER = ("method", "LSD to twin", "LSD to content", "MFCC to style", "heard as target (%)", "heard as content (%)")
+HEADER = ("method", "LSD to twin", "LSD to content", "MFCC to style", "heard as target (%)",
+          "heard as content (%)")
 
 def benchmark_row(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
-    "A line under `HEADER`: means with bootstrap intervals of the first and fourth measure; a dash where there is none."
+    """A line under `HEADER`: means with bootstrap intervals of the first and fourth measure; a dash
+    where there is none."""
     def text(key, factor, digits, interval):
         if key not in scores:
             return "-"
         low, high = (factor * v for v in bootstrap_interval(scores[key], pieces))
         mean = f"{factor * scores[key].mean():.{digits}f}"
         return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]" if interval and not math.isnan(low) else mean
-    return (name, text("lsd_target", 1, 2, True), text("lsd_content", 1, 2, False), text("mfcc_style", 1, 3, False),
+    return (name, text("lsd_target", 1, 2, True), text("lsd_content", 1, 2, False),
+            text("mfcc_style", 1, 3, False),
             text("is_target", 100, 0, True), text("is_content", 100, 0, False))
 
 # %% ../nbs/06_evaluate.ipynb #c053
 def pair_means(values: np.ndarray, cases: Cases, classes: list[str]) -> np.ndarray:
-    "Mean of `values` [N] for each ordered pair: content's instrument down, style's across; nan where there is no case."
+    """Mean of `values` [N] for each ordered pair: content's instrument down, style's across; nan
+    where there is no case."""
     table = np.full((len(classes), len(classes)), np.nan)
     for i, a in enumerate(classes):
         for j, b in enumerate(classes):
-            chosen = [x == a and y == b for x, y in zip(cases.content_instruments, cases.style_instruments)]
+            chosen = [x == a and y == b for x,
+                      y in zip(cases.content_instruments, cases.style_instruments)]
             if any(chosen):
                 table[i, j] = values[chosen].mean()
     return table
 
 # %% ../nbs/06_evaluate.ipynb #c058
 def confusion(named: list[str], truth: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    "Share of results heard as each class (across), for each true class (down); lines sum to 1, or are nan without cases."
+    """Share of results heard as each class (across), for each true class (down); lines sum to 1, or
+    are nan without cases."""
     table = np.zeros((len(classes), len(classes)))
     for a, b in zip(truth, named):
         table[classes.index(a), classes.index(b)] += 1
@@ -168,20 +191,23 @@ def style_pairs(cases: Cases) -> list[tuple[int, int]]:
     return [pair for of in by_content.values() for pair in combinations(of, 2)]
 
 def style_movement(images: Tensor, cases: Cases) -> float:
-    "Mean LSD between results of the same content with different styles: 0 if the style does nothing; nan without such pairs."
+    """Mean LSD between results of the same content with different styles: 0 if the style does
+    nothing; nan without such pairs."""
     if not (pairs := style_pairs(cases)):
         return math.nan
     a, b = zip(*pairs)
     return log_spectral_distance(images[list(a)], images[list(b)]).mean().item()
 
 def style_changes(named: list[str], cases: Cases) -> float:
-    "Share of the pairs of results, of the same content with different styles, in which `named` differs; nan without such pairs."
+    """Share of the pairs of results, of the same content with different styles, in which `named`
+    differs; nan without such pairs."""
     changed = [named[i] != named[j] for i, j in style_pairs(cases)]
     return float(np.mean(changed)) if changed else math.nan
 
 # %% ../nbs/06_evaluate.ipynb #c072
 def save_sound(run: Run, name: str, image: Tensor, n_iter: int = 32) -> tuple[Path, np.ndarray]:
-    "Turn a mel image [1, 128, T] in [0, 1] into sound with a peak of 0.5, write `audio/{name}.wav` in the run's folder."
+    """Turn a mel image [1, 128, T] in [0, 1] into sound with a peak of 0.5, write
+    `audio/{name}.wav` in the run's folder."""
     path, audio = run.folder / "audio" / f"{name}.wav", mel_image_to_audio(image, n_iter=n_iter)
     audio = audio * (.5 / max(float(np.abs(audio).max()), 1e-9))
     with atomic_path(path) as part:
@@ -189,7 +215,8 @@ def save_sound(run: Run, name: str, image: Tensor, n_iter: int = 32) -> tuple[Pa
     return path, audio
 
 # %% ../nbs/06_evaluate.ipynb #c082
-Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # sounds [B, N] to the image [B, 1, n_mels, T] and the sound [B, N]
+# sounds [B, N] to the image [B, 1, n_mels, T] and the sound [B, N]
+Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 def through_images(transfer: Transfer, vocoder: Vocoder) -> Method:
     "A transfer of images between the pictures that the vocoder reads and the sound that it makes."
@@ -202,51 +229,65 @@ def through_images(transfer: Transfer, vocoder: Vocoder) -> Method:
 @torch.no_grad()
 def apply_method(method: Method, cases: Cases, batch_size: int = 24) -> tuple[Tensor, Tensor]:
     "Images and sounds of `method` on all cases."
-    found = [method(content, style) for content, style in zip(cases.content.split(batch_size), cases.style.split(batch_size))]
+    found = [method(content, style) for content,
+             style in zip(cases.content.split(batch_size), cases.style.split(batch_size))]
     return tuple(torch.cat(of) for of in zip(*found))
 
 # %% ../nbs/06_evaluate.ipynb #c084
-def score_sounds(images: Tensor, sounds: Tensor, cases: Cases, ear: SoundJudge, audio: AudioConfig) -> dict[str, np.ndarray]:
-    "Measures of results [N, 1, n_mels, T] and [N, samples], one value each [N]; LSD only where there are twins."
+def score_sounds(images: Tensor, sounds: Tensor, cases: Cases, ear: SoundJudge,
+                 audio: AudioConfig) -> dict[str, np.ndarray]:
+    """Measures of results [N, 1, n_mels, T] and [N, samples], one value each [N]; LSD only where
+    there are twins."""
     other = cases.content if cases.target is None else cases.target
     pairs = list(zip(other.numpy(), sounds.numpy()))
     notes = [note_scores(a, b) for a, b in pairs]
     scores = {k: np.array([n[k] for n in notes]) for k in notes[0]}
-    scores["mfcc_style"] = np.array([mfcc_distance(a, b) for a, b in zip(cases.style.numpy(), sounds.numpy())])
+    scores["mfcc_style"] = np.array([mfcc_distance(a, b) for a,
+                                     b in zip(cases.style.numpy(), sounds.numpy())])
     scores["named"] = ear(list(sounds.numpy())).argmax(1)
-    for key, names in (("is_target", cases.style_instruments), ("is_content", cases.content_instruments)):
-        scores[key] = np.array([ear.classes[k] == name for k, name in zip(scores["named"], names)], float)
+    for key, names in (("is_target", cases.style_instruments),
+                       ("is_content", cases.content_instruments)):
+        scores[key] = np.array([ear.classes[k] == name for k, name in zip(scores["named"], names)],
+                               float)
     if cases.target is not None:
         wanted = LogMel(audio)(cases.target)
-        scores["lsd_image"] = log_spectral_distance(*(raise_floor(x, audio.max_db) for x in (images, wanted))).numpy()
+        scores["lsd_image"] = log_spectral_distance(*(raise_floor(x, audio.max_db)
+                                                      for x in (images, wanted))).numpy()
         scores["lsd_audio"] = np.array([audio_lsd(a, b) for a, b in pairs])
     return scores
 
 # %% ../nbs/06_evaluate.ipynb #c089
 MEASURES = {  # of `score_sounds`: title, factor and digits in tables
-    "lsd_image": ("LSD, image", 1, 2), "lsd_audio": ("LSD, audio", 1, 2), "note_f1": ("note F1", 1, 3),
-    "chroma_f1": ("chroma F1", 1, 3), "mfcc_style": ("MFCC to style", 1, 3), "is_target": ("heard as target (%)", 100, 0)}
+    "lsd_image": ("LSD, image", 1, 2), "lsd_audio": ("LSD, audio", 1, 2),
+    "note_f1": ("note F1", 1, 3),
+    "chroma_f1": ("chroma F1", 1, 3), "mfcc_style": ("MFCC to style", 1, 3),
+    "is_target": ("heard as target (%)", 100, 0)}
 
 def score_line(name: str, scores: dict[str, np.ndarray], pieces: list[str]) -> tuple[str, ...]:
-    "A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from audio, notes and instrument; a dash for none."
+    """A line under the titles of `MEASURES`: means, with intervals over `pieces` for LSD from
+    audio, notes and instrument; a dash for none."""
     def text(key, factor, digits):
         if key not in scores:
             return "-"
         mean, (low, high) = scores[key].mean(), bootstrap_interval(scores[key], pieces)
         ranged = key in ("lsd_audio", "note_f1", "is_target") and not math.isnan(low)
-        return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]" if ranged else "")
+        return f"{factor * mean:.{digits}f}" + (f" [{factor * low:.{digits}f}, "
+                                                f"{factor * high:.{digits}f}]" if ranged else "")
     return (name, *(text(key, factor, digits) for key, (_, factor, digits) in MEASURES.items()))
 
 # %% ../nbs/06_evaluate.ipynb #c101
 @torch.no_grad()
 def timbres(sounds: list[np.ndarray], ear: SoundJudge) -> dict[str, np.ndarray]:
-    "Timbre of sounds [N] of one length as vectors: time-mean `MFCC` 1 to 12 and the judge's last `embedding`."
+    """Timbre of sounds [N] of one length as vectors: time-mean `MFCC` 1 to 12 and the judge's last
+    `embedding`."""
     frames = ear.to_vggish(ear.log_mel(torch.from_numpy(np.stack(sounds)).to(ear.device)))
-    return {"MFCC": np.stack([sound_mfcc(x) for x in sounds]), "embedding": ear.net.features(frames).mean((2, 3)).cpu().numpy()}
+    return {"MFCC": np.stack([sound_mfcc(x) for x in sounds]),
+            "embedding": ear.net.features(frames).mean((2, 3)).cpu().numpy()}
 
 def nearest_names(vectors: np.ndarray,                  # [N, D]
                   references: dict[str, np.ndarray]) -> list[str]:  # name to vectors [n, D]
-    "For each vector the name whose mean reference lies nearest, by cosine distance from the mean of all references."
+    """For each vector the name whose mean reference lies nearest, by cosine distance from the mean
+    of all references."""
     means = np.stack([v.mean(0) for v in references.values()])
     def unit(x):
         return (x - means.mean(0)) / np.linalg.norm(x - means.mean(0), axis=1, keepdims=True)

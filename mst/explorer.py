@@ -34,24 +34,29 @@ from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
 def spectrogram(sound: np.ndarray, width: int = 480, height: int = 128) -> bytes:
-    "The mel image of sound [N] at 22 050 Hz as a PNG of `width` by `height` pixels, the lowest band at the bottom."
+    """The mel image of sound [N] at 22 050 Hz as a PNG of `width` by `height` pixels, the lowest
+    band at the bottom."""
     image = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(sound)[None])  # [1, 1, n_mels, T]
-    image = F.interpolate(F.adaptive_avg_pool2d(image, (height, min(width, image.shape[-1]))), (height, width))[0, 0].flip(0)
-    Image.fromarray(colormaps["magma"](image.numpy(), bytes=True)[..., :3]).quantize(128).save(png := io.BytesIO(), "PNG", optimize=True)
+    image = F.interpolate(F.adaptive_avg_pool2d(image, (height, min(width, image.shape[-1]))),
+                          (height, width))[0, 0].flip(0)
+    Image.fromarray(colormaps["magma"](image.numpy(), bytes=True)[...,
+                                                                  :3]).quantize(128).save(png := io.BytesIO(), "PNG", optimize=True)
     return png.getvalue()
 
 def find_twin(content: str | Path, instrument: str) -> Path | None:
     "The file of a rendered piece in which another instrument plays it, where there is one."
     content = Path(content)
     twin = content.parent.parent / instrument / content.name
-    return twin if {content.parent.name, instrument} <= set(INSTRUMENTS) and content.parent.name != instrument and twin.is_file() else None
+    return twin if {content.parent.name,
+                    instrument} <= set(INSTRUMENTS) and content.parent.name != instrument and twin.is_file() else None
 
 class Cancelled(Exception):
     "Somebody pressed cancel."
 
 # %% ../nbs/07c_explorer.ipynb #c116
 class Explorer:
-    "A panel that plays `contents`, recordings by name, in the style of the clips that ship; what is uploaded joins both lists."
+    """A panel that plays `contents`, recordings by name, in the style of the clips that ship; what
+    is uploaded joins both lists."""
     def __init__(self, contents: dict[str, str | Path], device: str = "auto"):
         import ipywidgets as w  # the commands do without it
         self.networks = load_ldm().to(torch_device(device)).eval(), load_vocoder().to(torch_device(device)).eval()
@@ -60,7 +65,8 @@ class Explorer:
         wide = {"style": {"description_width": "9em"}, "layout": w.Layout(width="26em")}
         def slider(name, value, low, high, step=1):
             kind = w.IntSlider if step == 1 else w.FloatSlider
-            return kind(value, min=low, max=high, step=step, description=name, continuous_update=False, **wide)
+            return kind(value, min=low, max=high, step=step, description=name,
+                        continuous_update=False, **wide)
         self.content = w.Dropdown(options=contents, description="content", **wide)
         self.style = w.Dropdown(options=shown, value="violin", description="style", **wide)
         self.other = w.Dropdown(options=shown, value="piano", description="second style", **wide)
@@ -72,14 +78,19 @@ class Explorer:
         def upload(label):
             return w.FileUpload(description=label, accept="audio/*", layout=w.Layout(width="12em"))
         self.uploads = {"content": upload("own content"), "style": upload("own style")}
-        self.play, self.cancel = w.Button(description="play", button_style="primary"), w.Button(description="cancel", disabled=True)
+        self.play, self.cancel = w.Button(description="play",
+                                          button_style="primary"), w.Button(description="cancel",
+                                                                            disabled=True)
         self.bar, self.said = w.FloatProgress(0, max=1), w.HTML()
         names, row = ("content", "style", "output", "twin"), w.Layout(flex_flow="row wrap")
-        self.views = {name: w.VBox([w.HTML(f"<b>{name}</b>")], layout=w.Layout(width="21em")) for name in names}
+        self.views = {name: w.VBox([w.HTML(f"<b>{name}</b>")], layout=w.Layout(width="21em"))
+                      for name in names}
         self.panel = w.VBox([
-            w.HBox([w.VBox([self.content, self.style, self.other, self.mix, w.HBox(list(self.uploads.values()))]),
+            w.HBox([w.VBox([self.content, self.style, self.other, self.mix,
+                            w.HBox(list(self.uploads.values()))]),
                     w.VBox([self.steps, self.guidance, self.strength, self.seed])], layout=row),
-            w.HBox([self.play, self.cancel, self.bar, self.said]), w.HBox(list(self.views.values()), layout=row)])
+            w.HBox([self.play, self.cancel, self.bar, self.said]),
+            w.HBox(list(self.views.values()), layout=row)])
         for kind, button in self.uploads.items():
             button.observe(partial(self.uploaded, kind), "value")
         for choice in (self.content, self.style, self.other, self.mix):
@@ -101,22 +112,27 @@ def show(self: Explorer, view: str, path: str | Path | None):
     if path is None:
         self.views[view].children = (title,)
         return
-    picture = w.Image(value=spectrogram(AudioPreprocessor().load_audio(path)[0]), format="png", layout=w.Layout(width="20.5em"))
+    picture = w.Image(value=spectrogram(AudioPreprocessor().load_audio(path)[0]), format="png",
+                      layout=w.Layout(width="20.5em"))
     with open_sound(path) as f:
         sf.write(flac := io.BytesIO(), f.read(dtype="float32"), f.samplerate, format="FLAC")
-    player = w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=w.Layout(width="20.5em"))
+    player = w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False,
+                     layout=w.Layout(width="20.5em"))
     self.views[view].children = (title, picture, player)
 
 @patch
 def chosen(self: Explorer, _=None):
-    "Another content or style was chosen: show it, and the twin where there is one; what was made, or is being made, is gone."
+    """Another content or style was chosen: show it, and the twin where there is one; what was made,
+    or is being made, is gone."""
     self.cancelled.set()
     def clip(style): return project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
     style = self.other.value if self.mix.value == 1 else self.style.value
     try:
-        for view, path in (("content", self.content.value), ("style", clip(style)), ("output", None)):
+        for view, path in (("content", self.content.value), ("style", clip(style)),
+                           ("output", None)):
             self.show(view, path)
-        self.show("twin", find_twin(self.content.value, style) if self.mix.value in (0, 1) else None)
+        self.show("twin", find_twin(self.content.value, style) if self.mix.value in (0, 1)
+                  else None)
         self.say("")
     except (ValueError, OSError, RuntimeError) as error:
         self.say(one_line(error))
@@ -126,7 +142,8 @@ def say(self: Explorer, text: str): self.said.value = html.escape(text)
 
 @patch
 def uploaded(self: Explorer, kind: str, change):
-    "Files that were uploaded join the list of contents or those of styles, and the last one is chosen."
+    """Files that were uploaded join the list of contents or those of styles, and the last one is
+    chosen."""
     for file in change["new"]:
         path = Path(self.folder.name) / kind / Path(file["name"]).name
         path.parent.mkdir(exist_ok=True)

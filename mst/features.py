@@ -37,7 +37,8 @@ def mel_centers(config: AudioConfig) -> Tensor:
 
 # %% ../nbs/02a_features.ipynb #c020
 def interpolation_matrix(positions: Tensor, grid: Tensor) -> Tensor:
-    "Matrix [len(positions), len(grid)] that interpolates linearly between increasing `grid` points, constant beyond its ends."
+    """Matrix [len(positions), len(grid)] that interpolates linearly between increasing `grid`
+    points, constant beyond its ends."""
     hi = torch.searchsorted(grid, positions.contiguous()).clamp(1, len(grid) - 1)
     weight = ((positions - grid[hi - 1]) / (grid[hi] - grid[hi - 1])).clamp(0, 1)
     matrix, rows = torch.zeros(len(positions), len(grid)), torch.arange(len(positions))
@@ -47,37 +48,48 @@ def interpolation_matrix(positions: Tensor, grid: Tensor) -> Tensor:
 
 # %% ../nbs/02a_features.ipynb #c022
 class MelImageToVGGish(nn.Module):
-    """Mel images [B, 1, 128, T] in [0, 1] to VGGish's log-mel frames [B, 1, T', 64], differentiably.
+    """Mel images [B, 1, 128, T] in [0, 1] to VGGish's log-mel frames [B, 1, T', 64],
+    differentiably.
 
-    `reference_db` is the mel power in dB that the value 1 stands for: `AudioPreprocessor` takes it from each clip,
+    `reference_db` is the mel power in dB that the value 1 stands for: `AudioPreprocessor` takes it
+    from each clip,
     so it is lost; 25 is a usual value for recorded music.
-    """
+"""
     def __init__(self, config: AudioConfig = AudioConfig(), reference_db: float = 25.):
         super().__init__()
         self.config, self.reference_db = config, reference_db
         bins = torch.linspace(0, 8000, 257)  # VGGish: 512 point transform at 16 kHz
         bin_width = config.sample_rate / config.n_fft
-        energy = (16_000 * 400 * 3 / 8) / (config.sample_rate * config.n_fft * 3 / 8)  # Hann windows: sum of squares is 3/8 of the length
-        self.register_buffer("to_bins", interpolation_matrix(bins, mel_centers(config)) * bin_width * energy, persistent=False)
-        matrix = spectrogram_to_mel_matrix(64, 257, 16_000, 125, 7500)  # the same as torchvggish uses, [257, 64]
+        # Hann windows: sum of squares is 3/8 of the length
+        energy = (16_000 * 400 * 3 / 8) / (config.sample_rate * config.n_fft * 3 / 8)
+        self.register_buffer("to_bins",
+                             interpolation_matrix(bins, mel_centers(config)) * bin_width * energy,
+                             persistent=False)
+        # the same as torchvggish uses, [257, 64]
+        matrix = spectrogram_to_mel_matrix(64, 257, 16_000, 125, 7500)
         self.register_buffer("to_bands", torch.from_numpy(matrix).float().T, persistent=False)
 
     def time_matrix(self, frames: int) -> Tensor:
-        "Interpolation [T', T] from our frames to the frames that VGGish would cut from the same sound."
+        """Interpolation [T', T] from our frames to the frames that VGGish would cut from the same
+        sound."""
         seconds = (frames - 1) * self.config.hop_length / self.config.sample_rate
-        centres = (160 * torch.arange(max(1, int((16_000 * seconds - 200) / 160) + 1)) + 200) / 16_000
-        return interpolation_matrix(centres * self.config.sample_rate / self.config.hop_length, torch.arange(frames).float())
+        centres = (160 * torch.arange(max(1, int((16_000 * seconds - 200) / 160) + 1))
+                   + 200) / 16_000
+        return interpolation_matrix(centres * self.config.sample_rate / self.config.hop_length,
+                                    torch.arange(frames).float())
 
     def forward(self, image: Tensor, reference_db: float | None = None) -> Tensor:
         reference = self.reference_db if reference_db is None else reference_db
         db = self.config.max_db * (image[:, 0].float() - 1) + reference  # [B, 128, T]
         power = self.to_bins @ (db * (math.log(10) / 10)).exp()  # [B, 257, T]
         log_mel = (self.to_bands @ (power + 1e-12).sqrt() + .01).log()  # [B, 64, T]
-        return (log_mel @ self.time_matrix(image.shape[-1]).T.to(log_mel)).mT[:, None]  # [B, 1, T', 64]
+        # [B, 1, T', 64]
+        return (log_mel @ self.time_matrix(image.shape[-1]).T.to(log_mel)).mT[:, None]
 
 # %% ../nbs/02a_features.ipynb #c029
 def vggish_layers(width: float = 1.) -> nn.Sequential:
-    "VGGish's convolutions with `width` times its channels: four blocks of 64, 128, 256 (twice) and 512 (twice)."
+    """VGGish's convolutions with `width` times its channels: four blocks of 64, 128, 256 (twice)
+    and 512 (twice)."""
     layers, n_in = [], 1
     for layer in make_layers():
         if isinstance(layer, nn.Conv2d):
@@ -95,7 +107,8 @@ def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(20)
         try:
-            state = torch.hub.load_state_dict_from_url(VGGISH_WEIGHTS, map_location="cpu", weights_only=True)
+            state = torch.hub.load_state_dict_from_url(VGGISH_WEIGHTS, map_location="cpu",
+                                                       weights_only=True)
         finally:
             socket.setdefaulttimeout(timeout)
     else:
@@ -115,19 +128,22 @@ def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
 
 # %% ../nbs/02a_features.ipynb #c034
 class InstrumentNet(nn.Module):
-    """VGGish's layers at a quarter of the width and a linear head: VGGish frames [B, 1, T', 64] to instrument scores [B, 4]."""
+    """VGGish's layers at a quarter of the width and a linear head: VGGish frames [B, 1, T', 64] to
+    instrument scores [B, 4]."""
     def __init__(self, classes: tuple[str, ...], width: float = .25):
         super().__init__()
         self.classes = tuple(classes)
         self.features = vggish_layers(width)
         self.head = nn.Linear(self.features[-3].out_channels, len(classes))
 
-    def forward(self, frames: Tensor) -> Tensor: return self.head(self.features(frames).mean((2, 3)))
+    def forward(self,
+                frames: Tensor) -> Tensor: return self.head(self.features(frames).mean((2, 3)))
 
 # %% ../nbs/02a_features.ipynb #c035
 def instrument_loss(net: InstrumentNet, batch: tuple[Tensor, Tensor], generator: torch.Generator,
                     to_vggish: MelImageToVGGish) -> dict[str, Tensor]:
-    "Cross-entropy on mel images; while training on a random patch, at random level (+-20 dB) and spectral tilt (+-10 dB)."
+    """Cross-entropy on mel images; while training on a random patch, at random level (+-20 dB) and
+    spectral tilt (+-10 dB)."""
     image, label = batch
     if net.training:
         draw = torch.rand(2, len(image), 1, 1, 1, generator=generator, device=image.device) * 2 - 1
@@ -135,15 +151,18 @@ def instrument_loss(net: InstrumentNet, batch: tuple[Tensor, Tensor], generator:
         image = (image + (20 * draw[0] + 10 * draw[1] * tilt) / 80).clamp(0)
     frames = to_vggish(image)
     if net.training:
-        start = int(torch.randint(max(1, frames.shape[2] - 95), (), generator=generator, device=image.device))
+        start = int(torch.randint(max(1, frames.shape[2] - 95), (), generator=generator,
+                                  device=image.device))
         frames = frames[:, :, start:start + 96]  # one patch, as VGGish was trained
     scores = net(frames)
-    return {"loss": F.cross_entropy(scores, label), "accuracy": (scores.argmax(1) == label).float().mean()}
+    return {"loss": F.cross_entropy(scores, label),
+            "accuracy": (scores.argmax(1) == label).float().mean()}
 
 # %% ../nbs/02a_features.ipynb #c037
 @torch.no_grad()
 def equalize_layers(net: InstrumentNet, frames: Tensor) -> InstrumentNet:
-    "Rescale every convolution so that its rectified output has root mean square 1 on `frames`; scores stay the same."
+    """Rescale every convolution so that its rectified output has root mean square 1 on `frames`;
+    scores stay the same."""
     scale, x = 1., frames
     for layer in net.features:
         if isinstance(layer, nn.Conv2d):
@@ -160,21 +179,28 @@ def equalize_layers(net: InstrumentNet, frames: Tensor) -> InstrumentNet:
 FEATURE_FILE = "data/pretrained/vggish_quarter.safetensors"
 
 # %% ../nbs/02a_features.ipynb #c041
-def train_feature_network(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -> dict[str, float]:
-    "Train an `InstrumentNet` on the training pieces and save it in half precision; returns the metrics of the best epoch."
+def train_feature_network(run: Run, path: str | Path, epochs: int,
+                          batch_size: int = 32) -> dict[str, float]:
+    """Train an `InstrumentNet` on the training pieces and save it in half precision; returns the
+    metrics of the best epoch."""
     corpus = prepare_corpus(run)
-    train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s]) for s in ("train", "val"))
+    train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s])
+                            for s in ("train", "val"))
     torch.manual_seed(run.seed)
     net = InstrumentNet(train_set.classes)
     config = {"classes": list(net.classes), "width": .25}
     to_vggish = MelImageToVGGish().to(run.torch_device)
-    history = train_in(run.folder / f"features-{epochs}", epochs, net, partial(instrument_loss, to_vggish=to_vggish),
+    history = train_in(run.folder / f"features-{epochs}", epochs, net,
+                       partial(instrument_loss, to_vggish=to_vggish),
                        torch.optim.AdamW(net.parameters(), 1e-3), train_set, valid_set,
                        batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
     best = min(history.rows, key=lambda row: row["valid_loss"])
-    frames = to_vggish.cpu()(torch.stack([train_set[i][0] for i in range(0, len(train_set), max(1, len(train_set) // 64))]))
+    frames = to_vggish.cpu()(torch.stack([train_set[i][0]
+                                          for i in range(0, len(train_set),
+                                                         max(1, len(train_set) // 64))]))
     equalize_layers(net.cpu(), frames)
-    save_tensors(path, {k: v.half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **best})
+    save_tensors(path, {k: v.half() for k, v in net.state_dict().items()},
+                 {"config": config, "profile": run.profile, **best})
     return best
 
 # %% ../nbs/02a_features.ipynb #c042
@@ -190,13 +216,16 @@ def load_instrument_net(path: str | Path | None = None) -> InstrumentNet:
 
 # %% ../nbs/02a_features.ipynb #c045
 @torch.no_grad()
-def instrument_accuracy(net: InstrumentNet, dataset: SpectrogramDataset, to_input: nn.Module, batch_size: int = 64) -> float:
-    "Share of the images, brought into the network's domain by `to_input`, whose instrument `net` names."
+def instrument_accuracy(net: InstrumentNet, dataset: SpectrogramDataset, to_input: nn.Module,
+                        batch_size: int = 64) -> float:
+    """Share of the images, brought into the network's domain by `to_input`, whose instrument `net`
+    names."""
     hits = 0
     for i in range(0, len(dataset), batch_size):
         images, labels = zip(*(dataset[k] for k in range(i, min(i + batch_size, len(dataset)))))
         names = [dataset.classes[label] for label in labels]
-        hits += sum(net.classes[k] == name for k, name in zip(net(to_input(torch.stack(images))).argmax(1).tolist(), names))
+        hits += sum(net.classes[k] == name for k,
+                    name in zip(net(to_input(torch.stack(images))).argmax(1).tolist(), names))
     return hits / len(dataset)
 
 # %% ../nbs/02a_features.ipynb #c051
@@ -209,21 +238,25 @@ class FeatureConfig:
 
 # %% ../nbs/02a_features.ipynb #squared-error
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    "Mean squared difference of tensors, added up in 32 bits whatever their type, without a copy of either in 32 bits."
+    """Mean squared difference of tensors, added up in 32 bits whatever their type, without a copy
+    of either in 32 bits."""
     return torch.linalg.vector_norm(x - y, dtype=torch.float32).square() / x.numel()
 
 # %% ../nbs/02a_features.ipynb #c052
 class VGGishFeatureLoss(nn.Module):
-    """Mean over the layers phi_l of MSE(phi_l(x), phi_l(y)): images [B, 1, 128, T] in [0, 1] to a scalar (report, equation 12).
+    """Mean over the layers phi_l of MSE(phi_l(x), phi_l(y)): images [B, 1, 128, T] in [0, 1] to a
+    scalar (report, equation 12).
 
     `layers` are VGGish's convolutions; a feature is taken after every ReLU.
-    """
-    def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(), description: str = "untrained",
+"""
+    def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(),
+                 description: str = "untrained",
                  audio: AudioConfig = AudioConfig()):
         super().__init__()
         if config.domain not in ("vggish", "image"):
             raise ValueError(f"domain must be vggish or image, got {config.domain!r}")
-        self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # faster for batches on a CPU
+        # faster for batches on a CPU
+        self.layers = layers.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.config, self.description = config, description
         self.to_input = MelImageToVGGish(audio) if config.domain == "vggish" else nn.Identity()
 
@@ -237,10 +270,12 @@ class VGGishFeatureLoss(nn.Module):
         return found
 
     def compare(self, y: Tensor, references: list[Callable[[slice], list[Tensor]]]) -> list[Tensor]:
-        """The losses of images `y` [B, 1, 128, T] to several others, each given by a function from a part of the batch to its features.
+        """The losses of images `y` [B, 1, 128, T] to several others, each given by a function from
+        a part of the batch to its features.
 
-        The features of `y` are computed once, and without a gradient on a CPU two images at a time, whose maps stay in its cache.
-        """
+        The features of `y` are computed once, and without a gradient on a CPU two images at a time,
+        whose maps stay in its cache.
+"""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
             size, losses = len(y) if torch.is_grad_enabled() or y.device.type != "cpu" else 2, [[] for _ in references]
             for start in range(0, len(y), size):
@@ -251,20 +286,24 @@ class VGGishFeatureLoss(nn.Module):
                     into.append(layers.mean() * (part.stop - part.start) / len(y))
             return [torch.stack(parts).sum() for parts in losses]
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor: return self.compare(y, [lambda part: self.features(x[part])])[0]
+    def forward(self, x: Tensor, y: Tensor) -> Tensor: return self.compare(y,
+                                                                           [lambda part: self.features(x[part])])[0]
 
-    def train(self, mode: bool = True) -> "VGGishFeatureLoss": return super().train(False)  # a fixed judge
+    def train(self,
+              mode: bool = True) -> "VGGishFeatureLoss": return super().train(False)  # a fixed judge
 
 # %% ../nbs/02a_features.ipynb #c054
 class LPIPSFeatureLoss(nn.Module):
-    """LPIPS with AlexNet on mel images [B, 1, 128, T] in [0, 1], as a scalar (Zhang et al., 2018); needs `mst[lpips]`."""
+    """LPIPS with AlexNet on mel images [B, 1, 128, T] in [0, 1], as a scalar (Zhang et al., 2018);
+    needs `mst[lpips]`."""
     def __init__(self, config: FeatureConfig = FeatureConfig()):
         super().__init__()
         try:
             from lpips import LPIPS
         except ImportError:
             raise ImportError("LPIPS is an optional extra: pip install 'mst[lpips]'") from None
-        self.net, self.config = LPIPS(net="alex", verbose=False).eval().requires_grad_(False), config
+        self.net, self.config = LPIPS(net="alex",
+                                      verbose=False).eval().requires_grad_(False), config
         self.description = "LPIPS with AlexNet, trained on ImageNet"
 
     def features(self, image: Tensor) -> Tensor: return image  # images are what it compares
@@ -279,18 +318,24 @@ class LPIPSFeatureLoss(nn.Module):
 
 # %% ../nbs/02a_features.ipynb #c055
 def make_feature_loss(config: FeatureConfig, audio: AudioConfig = AudioConfig()) -> nn.Module:
-    "The feature loss that `config` asks for, for images made with `audio`; its `description` says which weights it got."
+    """The feature loss that `config` asks for, for images made with `audio`; its `description` says
+    which weights it got."""
     if config.weights == "lpips":
         return LPIPSFeatureLoss(config)
     if config.weights in ("auto", "audioset"):
         try:
-            return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights", audio)
+            return VGGishFeatureLoss(load_audioset_weights(), config, "VGGish, AudioSet weights",
+                                     audio)
         except OSError as e:
             if config.weights == "audioset":
-                raise OSError(f"VGGish's weights could not be downloaded from {VGGISH_WEIGHTS} ({e}): "
+                raise OSError(f"VGGish's weights could not be downloaded from {VGGISH_WEIGHTS} "
+                              f"({e}): "
                               "give a path, or weights='instruments'") from None
-            print("VGGish's AudioSet weights are out of reach: using our own, trained on instruments")
+            print("VGGish's AudioSet weights are out of reach: using our own, trained on "
+                  "instruments")
     elif config.weights != "instruments":
-        return VGGishFeatureLoss(load_audioset_weights(config.weights), config, f"VGGish, weights of {Path(config.weights).name}", audio)
-    return VGGishFeatureLoss(load_instrument_net().features, config, "VGGish at a quarter of the width, trained on rendered instruments",
+        return VGGishFeatureLoss(load_audioset_weights(config.weights), config,
+                                 f"VGGish, weights of {Path(config.weights).name}", audio)
+    return VGGishFeatureLoss(load_instrument_net().features, config,
+                             "VGGish at a quarter of the width, trained on rendered instruments",
                              audio)

@@ -30,22 +30,26 @@ class WriteError(OSError):
 
 NOT_WRITTEN = {
     errno.ENOSPC: "the disk is full; make room and start again, what is finished stays",
-    errno.EDQUOT: "your share of the disk is used up; make room and start again, what is finished stays",
+    errno.EDQUOT: "your share of the disk is used up; make room and start again, what is finished "
+                  "stays",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.EACCES: "there is no right to write here; change that or choose another folder",
     errno.EPERM: "this is not permitted here; change that or choose another folder",
-    errno.ENOENT: "it or its folder was removed meanwhile; start again, and what was lost is made anew",
+    errno.ENOENT: "it or its folder was removed meanwhile; start again, and what was lost is made "
+                  "anew",
     errno.ENOTDIR: "one of its folders is a file; move that away or choose another folder",
     errno.EEXIST: "its folder is a file; move that away or choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one"}
 
 def write_error(path: Path, error: Exception):
-    """`error`, which came up while `path` was written, as a WriteError; None if it has another reason."""
+    """`error`, which came up while `path` was written, as a WriteError; None if it has another
+    reason."""
     code, folder = getattr(error, "errno", None), path.parent
     if said := re.search(r"os error (\d+)", str(error)):  # safetensors
         code = int(said[1])
     if isinstance(error, sf.LibsndfileError):  # says "System error" and no more
-        code = (errno.ENOENT if not folder.is_dir() else errno.EACCES if not os.access(folder, os.W_OK) else
+        code = (errno.ENOENT if not folder.is_dir() else errno.EACCES
+                if not os.access(folder, os.W_OK) else
                 errno.ENOSPC if not os.statvfs(folder).f_bavail else None)
     named = getattr(error, "filename", None)
     ours = named is None or Path(named).name.startswith(".part-") or Path(named) in (path, *path.parents)
@@ -69,7 +73,8 @@ SWEPT = {}  # when this process last cleared a folder, by its number on its disk
 
 @contextmanager
 def mark_writing(folder: Path):
-    """Let others know that something is being written in `folder`; first clear away what killed writers left there."""
+    """Let others know that something is being written in `folder`; first clear away what killed
+    writers left there."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         key = os.fstat(opened)[1:3]
@@ -89,7 +94,8 @@ def mark_writing(folder: Path):
 # %% ../nbs/00a_files.ipynb #c006
 @contextmanager
 def atomic_path(path):
-    """A path to write to, in the folder of `path`, that becomes `path` when the block ends without an error."""
+    """A path to write to, in the folder of `path`, that becomes `path` when the block ends without
+    an error."""
     path = Path(path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
     try:
@@ -115,16 +121,19 @@ def folder_lock(
     what: str,           # what is to be done there, for the line that says that it waits
     shard: tuple = None, # (i, n): those with the same n may be there at once
 ):
-    """Hold a folder against other processes. One that cannot be written to is not locked: it can only be read."""
+    """Hold a folder against other processes. One that cannot be written to is not locked: it can
+    only be read."""
     path, waited = Path(path), []
 
     def take(name):
         lock = FileLock(path / name)
         try:
-            return lock.acquire(timeout=.1)  # two shards pass the gate one after the other, in no time
+            # two shards pass the gate one after the other, in no time
+            return lock.acquire(timeout=.1)
         except Timeout:
             if not waited:
-                print(f"{path}: {what} waits for another process that is at work in this folder", flush=True)
+                print(f"{path}: {what} waits for another process that is at work in this folder",
+                      flush=True)
             waited.append(name)
             return lock.acquire()
 
@@ -151,16 +160,20 @@ def in_shard(
     name: str,           # of a piece or a recording, without suffix
     shard: tuple = None, # (i, n), i from 1 to n; None: all there is
 ) -> bool:
-    """Whether `name` is in shard i of n: its name alone decides, so that all machines agree, whatever else lies there."""
+    """Whether `name` is in shard i of n: its name alone decides, so that all machines agree,
+    whatever else lies there."""
     if shard and not 1 <= shard[0] <= shard[1]:
-        raise ValueError(f"there is no shard {shard[0]} of {shard[1]}: the first of four is 1 of 4, the last 4 of 4")
-    return shard is None or int(sha256(os.fsencode(name)).hexdigest(), 16) % shard[1] == shard[0] - 1
+        raise ValueError(f"there is no shard {shard[0]} of {shard[1]}: the first of four is 1 of "
+                         "4, the last 4 of 4")
+    return shard is None or int(sha256(os.fsencode(name)).hexdigest(),
+                                16) % shard[1] == shard[0] - 1
 
 # %% ../nbs/00a_files.ipynb #c035
 def csv_records(
     path, # a CSV file in UTF-8
 ) -> list[tuple[int, list[str]]]:
-    "Rows of a CSV file that are not blank, each with the line number at which it starts, counted from 1."
+    """Rows of a CSV file that are not blank, each with the line number at which it starts, counted
+    from 1."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     raw = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)

@@ -36,27 +36,35 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
 def spectral_convergence(original: np.ndarray,  # samples [N]
                          other: np.ndarray,  # samples [N'], compared over the shorter length
                          n_fft: int = 2048, hop_length: int = 512) -> float:
-    "Relative error of STFT magnitudes in dB, both at level 1 (Sturmel and Daudet, 2011): lower is closer."
+    """Relative error of STFT magnitudes in dB, both at level 1 (Sturmel and Daudet, 2011): lower is
+    closer."""
     n = min(len(original), len(other))
-    a, b = (np.abs(librosa.stft(normalize_level(x[:n]), n_fft=n_fft, hop_length=hop_length)) for x in (original, other))
+    a, b = (np.abs(librosa.stft(normalize_level(x[:n]), n_fft=n_fft, hop_length=hop_length))
+            for x in (original, other))
     return float(20 * np.log10(max(np.linalg.norm(a - b) / np.linalg.norm(a), 1e-8)))
 
 # %% ../nbs/03a_hearing.ipynb #c012
 def audio_lsd(original: np.ndarray, other: np.ndarray, sample_rate: int = 22050) -> float:
-    "LSD in dB of two sounds: 16 kHz, level 1, mel 2048/512/128, RMS over time, mean over bands (Cifka et al., 2021)."
+    """LSD in dB of two sounds: 16 kHz, level 1, mel 2048/512/128, RMS over time, mean over bands
+    (Cifka et al., 2021)."""
     n = min(len(original), len(other))
-    sounds = [normalize_level(librosa.resample(x[:n], orig_sr=sample_rate, target_sr=16_000)) for x in (original, other)]
-    mels = [librosa.feature.melspectrogram(y=x, sr=16_000, n_fft=2048, hop_length=512, n_mels=128) for x in sounds]
+    sounds = [normalize_level(librosa.resample(x[:n], orig_sr=sample_rate, target_sr=16_000))
+              for x in (original, other)]
+    mels = [librosa.feature.melspectrogram(y=x, sr=16_000, n_fft=2048, hop_length=512, n_mels=128)
+            for x in sounds]
     a, b = (librosa.power_to_db(m, top_db=80) for m in mels)  # [128, T]
     return float(np.mean(np.sqrt(np.mean((a - b) ** 2, axis=1))))
 
 # %% ../nbs/03a_hearing.ipynb #c014
 def note_model_path() -> Path:
-    "basic-pitch's network as its wheel carries it, found without importing the package, which would ask for TensorFlow."
+    """basic-pitch's network as its wheel carries it, found without importing the package, which
+    would ask for TensorFlow."""
     spec = importlib.util.find_spec("basic_pitch")
-    path = spec and Path(spec.submodule_search_locations[0], "saved_models", "icassp_2022", "nmp.onnx")
+    path = spec and Path(spec.submodule_search_locations[0], "saved_models", "icassp_2022",
+                         "nmp.onnx")
     if not path or not path.is_file():
-        raise FileNotFoundError("basic-pitch is not installed: pip install --no-deps basic-pitch==0.4.0 onnxruntime")
+        raise FileNotFoundError("basic-pitch is not installed: pip install --no-deps "
+                                "basic-pitch==0.4.0 onnxruntime")
     return path
 
 @cache
@@ -65,17 +73,21 @@ def note_session():
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, torch.get_num_threads()
-    return onnxruntime.InferenceSession(str(note_model_path()), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(note_model_path()), options,
+                                        providers=["CPUExecutionProvider"])
 
 def note_probabilities(audio: np.ndarray) -> np.ndarray:
-    "Probability [T, 88] of each piano key, A0 upwards, in frames of 256 samples, of sound [N] at 22 050 Hz."
-    window, overlap, session = 43_844, 30 * 256, note_session()  # samples; the overlap is cut off again, half on either side
+    """Probability [T, 88] of each piano key, A0 upwards, in frames of 256 samples, of sound [N] at
+    22 050 Hz."""
+    # samples; the overlap is cut off again, half on either side
+    window, overlap, session = 43_844, 30 * 256, note_session()
     step = window - overlap
     padded = np.concatenate([np.zeros(overlap // 2, np.float32), np.asarray(audio, np.float32)])
     frames = []
     for start in range(0, len(padded), step):
         piece = np.pad(padded[start:start + window], (0, max(0, start + window - len(padded))))
-        notes, = session.run(["StatefulPartitionedCall:1"], {session.get_inputs()[0].name: piece[None, :, None]})
+        notes, = session.run(["StatefulPartitionedCall:1"],
+                             {session.get_inputs()[0].name: piece[None, :, None]})
         frames.append(notes[0, 15:-15])
     frames = np.concatenate(frames)
     return frames[:round(len(audio) * len(frames) / (step * -(-len(padded) // step)))]
@@ -83,40 +95,50 @@ def note_probabilities(audio: np.ndarray) -> np.ndarray:
 # %% ../nbs/03a_hearing.ipynb #c015
 @lru_cache(512)
 def cached_note_probabilities(sound: bytes) -> np.ndarray:
-    "`note_probabilities` of float32 samples as bytes: an original is heard once, however many ways it is compared with."
+    """`note_probabilities` of float32 samples as bytes: an original is heard once, however many
+    ways it is compared with."""
     return note_probabilities(np.frombuffer(sound, np.float32))
 
 def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) -> dict[str, float]:
-    "F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by frame; `chroma_f1`: octaves aside."
-    a, b = cached_note_probabilities(np.asarray(original, np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
+    """F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by
+    frame; `chroma_f1`: octaves aside."""
+    a, b = cached_note_probabilities(np.asarray(original,
+                                                np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
     a, b = a[:min(len(a), len(b))], b[:min(len(a), len(b))]
     def chroma(x): return np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)  # [T, 12]
     def f1(x, y): return float(2 * (x & y).sum() / max(x.sum() + y.sum(), 1))
-    return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)), "chroma_f1": f1(chroma(a), chroma(b))}
+    return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)),
+            "chroma_f1": f1(chroma(a), chroma(b))}
 
 # %% ../nbs/03a_hearing.ipynb #c017
 def sound_mfcc(sound: np.ndarray, sample_rate: int = 22050) -> np.ndarray:
     "Timbre of a sound [N], whatever its level: the time-mean of MFCC 1 to 12, [12]."
-    return librosa.feature.mfcc(y=normalize_level(sound).astype(np.float32), sr=sample_rate, n_mfcc=13)[1:].mean(1)
+    return librosa.feature.mfcc(y=normalize_level(sound).astype(np.float32), sr=sample_rate,
+                                n_mfcc=13)[1:].mean(1)
 
 def mfcc_distance(original: np.ndarray, other: np.ndarray, sample_rate: int = 22050) -> float:
     "Cosine distance of the `sound_mfcc` of two sounds [N]: 0 to 2."
     a, b = (sound_mfcc(x, sample_rate) for x in (original, other))
-    return max(0., float(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-8)))  # rounding can lead below 0
+    # rounding can lead below 0
+    return max(0., float(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-8)))
 
 def stft_distance(original: np.ndarray, other: np.ndarray) -> float:
-    "Multi-resolution STFT distance of two sounds [N] at level 1: convergence plus log-magnitude error, mean over three windows."
+    """Multi-resolution STFT distance of two sounds [N] at level 1: convergence plus log-magnitude
+    error, mean over three windows."""
     n, found = min(len(original), len(other)), []
     for n_fft in (512, 1024, 2048):
-        a, b = (np.abs(librosa.stft(normalize_level(x[:n]), n_fft=n_fft)) for x in (original, other))
-        found.append(np.linalg.norm(a - b) / np.linalg.norm(a) + np.mean(np.abs(np.log((a + 1e-3) / (b + 1e-3)))))
+        a, b = (np.abs(librosa.stft(normalize_level(x[:n]), n_fft=n_fft))
+                for x in (original, other))
+        found.append(np.linalg.norm(a - b) / np.linalg.norm(a)
+                     + np.mean(np.abs(np.log((a + 1e-3) / (b + 1e-3)))))
     return float(np.mean(found))
 
 # %% ../nbs/03a_hearing.ipynb #c019
 JUDGE_FILE = "data/pretrained/judge.safetensors"
 
 class SoundJudge:
-    """Names the instrument of a sound: calling it with sounds [N] gives the mean probabilities [len(sounds), classes] of 3 s windows."""
+    """Names the instrument of a sound: calling it with sounds [N] gives the mean probabilities
+    [len(sounds), classes] of 3 s windows."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
         self.net = (net or load_instrument_net(project_root() / JUDGE_FILE)).eval().to(device)
         self.classes, self.device = self.net.classes, device
@@ -137,13 +159,17 @@ class SoundJudge:
 
 # %% ../nbs/03a_hearing.ipynb #c020
 def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -> dict[str, float]:
-    "Train the judge on renderings that no model is trained on, and save it in half precision; returns the metrics of the best epoch."
+    """Train the judge on renderings that no model is trained on, and save it in half precision;
+    returns the metrics of the best epoch."""
     players = (*INSTRUMENTS, *LOW)
-    class_of = {"acoustic_guitar_low": "acoustic_guitar", "nylon_guitar_low": "acoustic_guitar", "piano_low": "piano"}
+    class_of = {"acoustic_guitar_low": "acoustic_guitar", "nylon_guitar_low": "acoustic_guitar",
+                "piano_low": "piano"}
     heard = (render_takes(run, (HELD_OUT_TAKE,), ("train",), others=0, instruments=players)
-             | render_takes(run, ("dry",), ("val",), others=0, instruments=players) | render_takes(run, TRAIN_TAKES, ("val",), others=0))
+             | render_takes(run, ("dry",), ("val",), others=0, instruments=players)
+             | render_takes(run, TRAIN_TAKES, ("val",), others=0))
     valid = render_takes(run, (HELD_OUT_TAKE,), ("val",), others=0, instruments=players)
-    sets = [AudioClips({p: class_of.get(name, name) for p, name in paths.items()}, 4., classes=INSTRUMENTS) for paths in (heard, valid)]
+    sets = [AudioClips({p: class_of.get(name, name) for p, name in paths.items()}, 4.,
+                       classes=INSTRUMENTS) for paths in (heard, valid)]
     torch.manual_seed(run.seed)
     net = InstrumentNet(INSTRUMENTS)
     ear = SoundJudge(net, run.torch_device)
@@ -151,19 +177,26 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
         clips, labels = batch
         sounds = clips[:, :66_150].float() / 32768
         if net.training:
-            sounds = augment_sounds(clips, 66_150, generator, octaves=(-.05, .05), mix=0, noise=.5, equaliser=9.)
+            sounds = augment_sounds(clips, 66_150, generator, octaves=(-.05, .05), mix=0, noise=.5,
+                                    equaliser=9.)
         scores = net(ear.to_vggish(ear.log_mel(sounds)))
-        return {"loss": F.cross_entropy(scores, labels), "accuracy": (scores.argmax(1) == labels).float().mean()}
+        return {"loss": F.cross_entropy(scores, labels),
+                "accuracy": (scores.argmax(1) == labels).float().mean()}
     config = {"classes": list(INSTRUMENTS), "width": .25}
-    history = train_in(run.folder / f"judge-{epochs}", epochs, net, loss_fn, torch.optim.AdamW(net.parameters(), 1e-3), *sets,
-                       callbacks=[CosineDecay()], batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
+    history = train_in(run.folder / f"judge-{epochs}", epochs, net, loss_fn,
+                       torch.optim.AdamW(net.parameters(), 1e-3), *sets,
+                       callbacks=[CosineDecay()], batch_size=batch_size, config=config,
+                       seed=run.seed, device=run.torch_device)
     best = min(history.rows, key=lambda row: row["valid_loss"])
-    save_tensors(path, {k: v.cpu().half() for k, v in net.state_dict().items()}, {"config": config, "profile": run.profile, **best})
+    save_tensors(path, {k: v.cpu().half() for k, v in net.state_dict().items()},
+                 {"config": config, "profile": run.profile, **best})
     return best
 
 # %% ../nbs/03a_hearing.ipynb #c082
-def bootstrap_interval(values: np.ndarray, pieces: list[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    "95 % interval of the mean of `values` [N] under resampling of whole pieces [N]; (nan, nan) with fewer than two pieces."
+def bootstrap_interval(values: np.ndarray, pieces: list[str], draws: int = 1000,
+                       seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of `values` [N] under resampling of whole pieces [N]; (nan, nan)
+    with fewer than two pieces."""
     names, number = np.unique(pieces, return_inverse=True)
     if len(names) < 2:
         return math.nan, math.nan

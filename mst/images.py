@@ -29,7 +29,8 @@ def find_recordings(
     root,                     # folder {instrument}/*.mp3 (or wav, flac, ogg, opus, m4a)
     stems=None,               # only recordings of these names (without suffix); None: all
 ) -> tuple:
-    """Recordings {instrument: [paths]}, sorted, and [(path, reason)] for those that cannot be used for their name."""
+    """Recordings {instrument: [paths]}, sorted, and [(path, reason)] for those that cannot be used
+    for their name."""
     found, refused = {}, []
     folders = sorted(f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")) \
         if Path(root).is_dir() else []
@@ -41,7 +42,9 @@ def find_recordings(
             if stems is not None and path.stem not in stems:
                 continue
             if other := taken.get(path.stem):
-                refused.append((path, f"{other.name} has the same name: its images would be overwritten; rename one"))
+                refused.append((path,
+                                f"{other.name} has the same name: its images would be overwritten; "
+                                "rename one"))
             elif os.fsencode(path).decode(errors="replace") != str(path):
                 refused.append((path, "the name is not UTF-8; rename it or its folder"))
             elif len(f"{path.stem}_chunk99999.png".encode()) > 255:
@@ -51,24 +54,30 @@ def find_recordings(
         if taken:
             found[folder.name] = list(taken.values())
     if not found:
-        raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
+        raise FileNotFoundError(f"{root}: no recordings "
+                                f"{{instrument}}/*{{{','.join(AUDIO_SUFFIXES)}}} in there")
     return found, refused
 
 # %% ../nbs/00h_images.ipynb #c188
 def parse_chunk_name(path) -> tuple:
-    """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not the name of a chunk."""
+    """(stem of the recording, number of the chunk) of an image's path; (None, None) if it is not
+    the name of a chunk."""
     match = re.fullmatch(r"(.+)_chunk(\d+)\.png", Path(path).name, flags=re.DOTALL)
     return (match[1], int(match[2])) if match and not match[1].startswith(".") else (None, None)
 
 # %% ../nbs/00h_images.ipynb #c190
-def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(), max_duration: float = None):
-    """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is padded with zeros.
+def audio_to_images(audio: np.ndarray, config: AudioConfig = AudioConfig(),
+                    max_duration: float = None):
+    """Yield one mel image (PIL, 8 bit, 130 x 128) for every 3 s of `audio` [N]; the last chunk is
+    padded with zeros.
 
     Chunks that start at `max_duration` seconds or later are left out (listing 7 of the report).
-    """
+"""
     ap, size = AudioPreprocessor(config), config.chunk_samples
-    starts = [s for s in range(0, len(audio), size) if max_duration is None or s / config.sample_rate < max_duration]
-    for some in (starts[i:i + 8] for i in range(0, len(starts), 8)):  # several at once: less to do for Python
+    starts = [s for s in range(0, len(audio), size) if max_duration is None
+              or s / config.sample_rate < max_duration]
+    # several at once: less to do for Python
+    for some in (starts[i:i + 8] for i in range(0, len(starts), 8)):
         chunks = audio[some[0]:some[-1] + size]
         chunks = np.pad(chunks, (0, len(some) * size - len(chunks))).reshape(-1, size)
         yield from map(ap.mel_spectrogram_to_grayscale_image, ap.get_mel_spectrogram(chunks))
@@ -88,7 +97,8 @@ def load_usable_audio(path, ap: AudioPreprocessor, trim: bool) -> np.ndarray:
     if trim:
         audio = ap.trim_silence(audio)
     if len(audio) < ap.config.n_fft:
-        raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes {ap.config.n_fft / sr:.3f} s")
+        raise UnusableRecording(f"too short: {len(audio) / sr:.3f} s, one window takes "
+                                f"{ap.config.n_fft / sr:.3f} s")
     return audio
 
 # %% ../nbs/00h_images.ipynb #c195
@@ -109,11 +119,14 @@ def build_recording(
     config: AudioConfig,
     max_duration: float,    # seconds; None: all
     trim: bool,             # cut silent ends
-    again: bool = False,    # go through it even if it was finished before, for images that are missing
+    again: bool = False,
+    # go through it even if it was finished before, for images that are missing
 ) -> int:
-    """Write the images of one recording that are not there yet; returns how many it gives in all."""
+    """Write the images of one recording that are not there yet; returns how many it gives in
+    all."""
     state, stat = folder / f".{path.stem}.json", path.stat()
-    key = dict(source=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns, max_duration=max_duration, trim=trim,
+    key = dict(source=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
+               max_duration=max_duration, trim=trim,
                **asdict(config))
     try:
         old = json.loads(state.read_text())
@@ -134,7 +147,8 @@ def build_recording(
     for k, image in enumerate(audio_to_images(audio, config, max_duration)):
         if k not in have:
             with atomic_path(folder / f"{path.stem}_chunk{k}.png") as part:
-                image.save(part, compress_type=3)  # runs of equal pixels: half the time, files a tenth larger
+                # runs of equal pixels: half the time, files a tenth larger
+                image.save(part, compress_type=3)
         chunks = k + 1
     with atomic_path(state) as part:
         part.write_text(json.dumps({"key": key, "chunks": chunks}))
@@ -145,7 +159,8 @@ def cut_longest(
     counts: dict,  # {recording: number of chunks}
     total: int,    # so many may be kept
 ) -> dict:
-    """How many chunks of each recording to keep so that they sum to `total`: the longest are cut first."""
+    """How many chunks of each recording to keep so that they sum to `total`: the longest are cut
+    first."""
     kept = {}
     for i, (name, n) in enumerate(sorted(counts.items(), key=lambda item: (item[1], item[0]))):
         kept[name] = min(n, (total - sum(kept.values())) // (len(counts) - i))
@@ -153,17 +168,21 @@ def cut_longest(
 
 # %% ../nbs/00h_images.ipynb #c200
 def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> list:
-    """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other errors end it.
+    """`function(*job)` for all jobs, in threads, in order; an UnusableRecording is a result, other
+    errors end it.
 
-    Decoding, Fourier transforms and PNG all run outside of Python's lock, so threads do what processes would.
-    """
+    Decoding, Fourier transforms and PNG all run outside of Python's lock, so threads do what
+    processes would.
+"""
     def work(job):
         try:
             return function(*job)
         except UnusableRecording as error:
             return error
 
-    pool, threads = ThreadPoolExecutor(workers or min(8, len(os.sched_getaffinity(0)))), torch.get_num_threads()
+    pool, threads = ThreadPoolExecutor(workers
+                                       or min(8,
+                                              len(os.sched_getaffinity(0)))), torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # threads of their own in every thread get in each other's way
         with threadpool_limits(1, "blas"):
@@ -174,7 +193,8 @@ def run_jobs(function, jobs: list, workers: int = None, desc: str = None) -> lis
 
 # %% ../nbs/00h_images.ipynb #c201
 def image_jobs(found: dict, output_root, shard: tuple = None) -> dict:
-    """{instrument: [(recording, folder of its images, {chunk number: path} of those that are there)]} of a shard."""
+    """{instrument: [(recording, folder of its images, {chunk number: path} of those that are
+    there)]} of a shard."""
     jobs = {}
     for instrument, paths in found.items():
         if paths := [path for path in paths if in_shard(path.stem, shard)]:
@@ -184,7 +204,8 @@ def image_jobs(found: dict, output_root, shard: tuple = None) -> dict:
     return jobs
 
 def settle_images(jobs: list, folder: Path, kept: dict, build):
-    """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make what is missing."""
+    """Bring the images of the recordings of one folder to just the first `kept[stem]`: cut, or make
+    what is missing."""
     have = find_images(folder)
     for path, _, _ in jobs:
         wanted = range(kept.get(path.stem, 0))
@@ -197,7 +218,8 @@ def settle_images(jobs: list, folder: Path, kept: dict, build):
 
 # %% ../nbs/00h_images.ipynb #c202
 def prune_images(output_root, found: dict):
-    """Remove images made here earlier of recordings that are not in `found` any more, and the folders this empties."""
+    """Remove images made here earlier of recordings that are not in `found` any more, and the
+    folders this empties."""
     for folder in (f for f in Path(output_root).glob("*") if f.is_dir()):
         stems = {path.stem for path in found.get(folder.name, [])}
         images = find_images(folder)
@@ -220,7 +242,8 @@ class BuildSummary:
 
     def add(self, jobs: dict, results: list):
         "What became of the recordings of `image_jobs`."
-        for (instrument, path), result in zip(((i, job[0]) for i, js in jobs.items() for job in js), results):
+        for (instrument,
+             path), result in zip(((i, job[0]) for i, js in jobs.items() for job in js), results):
             if isinstance(result, UnusableRecording):
                 self.skipped.append((path, str(result)))
             else:
@@ -228,7 +251,8 @@ class BuildSummary:
 
     def __str__(self):
         lines = [f"{instrument}: {len(c)} recordings, {sum(c.values())} images, "
-                 f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument, c in self.images.items()]
+                 f"{sum(c.values()) * self.config.chunk_seconds / 60:.1f} min" for instrument,
+                 c in self.images.items()]
         lines += [f"skipped {p.parent.name}/{p.name}: {why}" for p, why in self.skipped]
         return "\n".join(lines).encode(errors="replace").decode()  # names need not be UTF-8
 
@@ -239,18 +263,22 @@ def build_dataset_folder_structure(
     chunk_size_sec: float = 3,        # length of a chunk
     max_duration: float = 1800,       # at most this many seconds of a recording; None: all
     n_mels: int = 128,                # height of the images
-    trim: bool = True,                # cut silent ends; False for rendered twins, which have to stay aligned
+    trim: bool = True,
+    # cut silent ends; False for rendered twins, which have to stay aligned
     balance: bool = True,             # no instrument gets more images than the one with the fewest
     workers: int = None,              # threads; None: one for each core
     stems=None,                       # only recordings of these names (without suffix); None: all
     prune: bool = False,              # remove images made here before of recordings that are gone
-    shard: tuple = None,              # (i, n): only the recordings in shard i of n, neither balanced nor pruned
+    shard: tuple = None,
+    # (i, n): only the recordings in shard i of n, neither balanced nor pruned
 ) -> BuildSummary:
-    """Make the images of all recordings. Goes on where it was stopped; what cannot be used is listed at the end.
+    """Make the images of all recordings. Goes on where it was stopped; what cannot be used is
+    listed at the end.
 
-    To share the work, build all shards, at once or not, in one folder or in several that are then copied together, and
+    To share the work, build all shards, at once or not, in one folder or in several that are then
+    copied together, and
     build once more without a shard: that finds all images, and balances and prunes where asked.
-    """
+"""
     config = AudioConfig(chunk_seconds=chunk_size_sec, n_mels=n_mels)
     found, skipped = find_recordings(mp3_dir, stems)
     build = partial(build_recording, config=config, max_duration=max_duration, trim=trim)
@@ -259,7 +287,8 @@ def build_dataset_folder_structure(
             prune_images(output_root, found)
         jobs = image_jobs(found, output_root, shard)
         results = run_jobs(build, sum(jobs.values(), []), workers, "recordings to images")
-        summary = BuildSummary({}, [(path, why) for path, why in skipped if in_shard(path.stem, shard)], config)
+        summary = BuildSummary({}, [(path, why) for path,
+                                    why in skipped if in_shard(path.stem, shard)], config)
         summary.add(jobs, results)
         if balance and not shard and summary.images:
             fewest = min(sum(c.values()) for c in summary.images.values())

@@ -26,13 +26,15 @@ from .run import project_root
 
 # %% ../nbs/04_ldm.ipynb #c007
 class SinusoidalPositionEmbeddings(nn.Module):
-    """Steps `t` [B] to vectors [B, dim], all sines before all cosines (report, equations 7 and 8)."""
+    """Steps `t` [B] to vectors [B, dim], all sines before all cosines (report, equations 7 and
+    8)."""
     def __init__(self,
                  dim: int):  # even
         super().__init__()
         if dim % 2:
             raise ValueError(f"SinusoidalPositionEmbeddings needs an even dim, got {dim}")
-        self.register_buffer("frequencies", 10_000 ** (-torch.arange(0, dim, 2) / dim), persistent=False)
+        self.register_buffer("frequencies", 10_000 ** (-torch.arange(0, dim, 2) / dim),
+                             persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
         angles = t[:, None].float() * self.frequencies  # [B, dim / 2]
@@ -41,7 +43,8 @@ class SinusoidalPositionEmbeddings(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c011
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """The noise schedule, variances that grow linearly over the steps, and what the network is asked for; the report's by default."""
+    """The noise schedule, variances that grow linearly over the steps, and what the network is
+    asked for; the report's by default."""
     num_timesteps: int = 200
     beta_start: float = 1e-4
     beta_end: float = 0.02
@@ -50,18 +53,21 @@ class DiffusionConfig:
 
 # %% ../nbs/04_ldm.ipynb #c013
 class ForwardDiffusion(nn.Module):
-    """Noise to a chosen level, and the clean latent that a noise estimate implies (report, equations 1 to 4).
+    """Noise to a chosen level, and the clean latent that a noise estimate implies (report,
+    equations 1 to 4).
 
     Steps count from 0: the noisiest of T levels is `t = T - 1`.
-    """
+"""
     def __init__(self, config: DiffusionConfig = DiffusionConfig()):
         super().__init__()
         self.config = config
         if config.prediction not in ("noise", "v"):
             raise ValueError(f"prediction must be noise or v, got {config.prediction!r}")
         if config.zero_terminal_snr and config.prediction == "noise":
-            raise ValueError("the noisiest step holds no signal, so the noise does not tell it: zero_terminal_snr needs prediction v")
-        betas = torch.linspace(config.beta_start, config.beta_end, config.num_timesteps, dtype=torch.float64)
+            raise ValueError("the noisiest step holds no signal, so the noise does not tell it: "
+                             "zero_terminal_snr needs prediction v")
+        betas = torch.linspace(config.beta_start, config.beta_end, config.num_timesteps,
+                               dtype=torch.float64)
         amplitude = (1 - betas).cumprod(0).sqrt()
         if config.zero_terminal_snr:
             amplitude = (amplitude - amplitude[-1]) * amplitude[0] / (amplitude[0] - amplitude[-1])
@@ -88,12 +94,14 @@ class ForwardDiffusion(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c016
 @patch
 def training_target(self: ForwardDiffusion, z_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    "What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) z_0."
+    """What the network is asked for: the noise, or v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar)
+    z_0."""
     a = self.alpha_bar(t)
     return noise if self.config.prediction == "noise" else a.sqrt() * noise - (1 - a).sqrt() * z_0
 
 @patch
-def predictions(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+def predictions(self: ForwardDiffusion, z_t: Tensor, t: Tensor,
+                output: Tensor) -> tuple[Tensor, Tensor]:
     "The clean latent and the noise that the network's `output` implies."
     if self.config.prediction == "noise":
         return self.predict_start_from_noise(z_t, t, output), output
@@ -102,7 +110,8 @@ def predictions(self: ForwardDiffusion, z_t: Tensor, t: Tensor, output: Tensor) 
 
 # %% ../nbs/04_ldm.ipynb #c024
 class StyleEncoder(nn.Module):
-    """Style images [B, 1, 128, T] to six maps `s1` ... `s6`, each half the size of the one before (report, 2.1.2)."""
+    """Style images [B, 1, 128, T] to six maps `s1` ... `s6`, each half the size of the one before
+    (report, 2.1.2)."""
     def __init__(self, in_channels: int = 1, num_filters: int = 64):
         super().__init__()
         n = num_filters
@@ -122,7 +131,8 @@ class StyleEncoder(nn.Module):
 
 # %% ../nbs/04_ldm.ipynb #c028
 class CrossAttention(nn.Module):
-    """Features [B, C, H, W] become what their places read off the style map [B, C, h, w] (report, 4.5)."""
+    """Features [B, C, H, W] become what their places read off the style map [B, C, h, w] (report,
+    4.5)."""
     def __init__(self, embed_dim: int, num_heads: int = 4):
         super().__init__()
         self.multihead_attn = nn.MultiheadAttention(embed_dim, num_heads)
@@ -135,8 +145,10 @@ class CrossAttention(nn.Module):
 
 # %% ../nbs/04_ldm.ipynb #c034
 class UNet(nn.Module):
-    """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out (report, 2.1.3)."""
-    def __init__(self, in_channels: int = 32, out_channels: int = 32, config: UNetConfig = UNetConfig()):
+    """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out
+    (report, 2.1.3)."""
+    def __init__(self, in_channels: int = 32, out_channels: int = 32,
+                 config: UNetConfig = UNetConfig()):
         super().__init__()
         n, heads = config.num_filters, config.num_heads
         if config.time_dim != 2 * n:
@@ -148,8 +160,10 @@ class UNet(nn.Module):
         self.enc2 = nn.Conv2d(n, n * 2, 3, stride=2, padding=1)
         self.enc3 = nn.Conv2d(n * 2, n * 4, 3, stride=2, padding=1)
         self.enc4 = nn.Conv2d(n * 4, n * 8, 3, stride=2, padding=1)
-        self.down_attention4, self.up_attention4 = CrossAttention(n * 4, heads), CrossAttention(n * 4, heads)
-        self.down_attention2, self.up_attention2 = CrossAttention(n * 8, heads), CrossAttention(n * 8, heads)
+        self.down_attention4, self.up_attention4 = CrossAttention(n * 4,
+                                                                  heads), CrossAttention(n * 4, heads)
+        self.down_attention2, self.up_attention2 = CrossAttention(n * 8,
+                                                                  heads), CrossAttention(n * 8, heads)
         self.bottleneck = nn.Conv2d(n * 8, n * 8, 3, padding=1)
         self.dec4 = nn.ConvTranspose2d(n * 8, n * 4, 3, stride=2, padding=1)
         self.dec3 = nn.ConvTranspose2d(n * 4, n * 2, 3, stride=2, padding=1)
@@ -187,7 +201,9 @@ class LDMConfig:
 # %% ../nbs/04_ldm.ipynb #c052
 LDM_PRESETS = {
     "report": LDMConfig(),
-    "mst": LDMConfig(SHIPPED_AUTOENCODER[0], DiffusionConfig(zero_terminal_snr=True, prediction="v"), UNetConfig(residual=True),
+    "mst": LDMConfig(SHIPPED_AUTOENCODER[0],
+                     DiffusionConfig(zero_terminal_snr=True, prediction="v"),
+                     UNetConfig(residual=True),
                      content=True, own_decoder=False)}
 
 # %% ../nbs/04_ldm.ipynb #c057
@@ -195,21 +211,25 @@ LDMOutput = namedtuple("LDMOutput", "z_0 z_t noise output noise_pred z_0_pred im
 
 # %% ../nbs/04_ldm.ipynb #c058
 class LDM(nn.Module):
-    """The latent diffusion model: frozen encoder, decoder, style encoder, UNet and noise schedule (report, 2.1)."""
+    """The latent diffusion model: frozen encoder, decoder, style encoder, UNet and noise schedule
+    (report, 2.1)."""
     def __init__(self, config: LDMConfig = LDMConfig(), autoencoder: Autoencoder | None = None):
         super().__init__()
         self.config = config
         autoencoder = autoencoder or Autoencoder(config.autoencoder)
         if autoencoder.config != config.autoencoder:
-            raise ValueError(f"this autoencoder was built as {autoencoder.config}, the model wants {config.autoencoder}")
+            raise ValueError(f"this autoencoder was built as {autoencoder.config}, the model wants "
+                             f"{config.autoencoder}")
         self.encoder, self.decoder = autoencoder.encoder, autoencoder.decoder
         if not config.own_decoder:
-            self.encoder, self.decoder = (fold_batch_norm(x) for x in (self.encoder.encoder, self.decoder.decoder))
+            self.encoder, self.decoder = (fold_batch_norm(x)
+                                          for x in (self.encoder.encoder, self.decoder.decoder))
         self.encoder.requires_grad_(False), self.decoder.requires_grad_(config.own_decoder)
         latent_dim = config.autoencoder.latent_dim
         channels = latent_dim * (2 if config.content else 1)
         if config.unet.residual:
-            self.style_encoder, self.unet = StyleTokens(latent_dim, config.unet), ResidualUNet(channels, latent_dim, config.unet,
+            self.style_encoder, self.unet = StyleTokens(latent_dim,
+                                                        config.unet), ResidualUNet(channels, latent_dim, config.unet,
                               SinusoidalPositionEmbeddings(config.unet.time_dim))
         else:
             self.style_encoder, self.unet = StyleEncoder(num_filters=config.unet.num_filters), UNet(channels, latent_dim, config.unet)
@@ -224,7 +244,8 @@ class LDM(nn.Module):
         return self
 
     def encode(self, x: Tensor) -> Tensor:
-        "Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient; what is a latent already stays."
+        """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without
+        gradient; what is a latent already stays."""
         with torch.no_grad():
             return self.encoder(x) if x.shape[1] == 1 else x
 
@@ -243,10 +264,12 @@ def encode_style(self: LDM, style: Tensor) -> dict[str, Tensor]:
 def no_style(self: LDM, styles: dict[str, Tensor]) -> dict[str, Tensor]:
     "What it gets where the style is left out: what was learned for that, or zeros."
     null = getattr(self.style_encoder, "null", None)
-    return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k, v in styles.items()}
+    return {k: torch.zeros_like(v) if null is None else null.expand_as(v) for k,
+            v in styles.items()}
 
 @patch
-def estimate(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content: Tensor | None = None) -> Tensor:
+def estimate(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor],
+             content: Tensor | None = None) -> Tensor:
     "The network's output; `content` is the content's latent, for models that see it."
     return self.unet(torch.cat([z_t, content], 1) if self.config.content else z_t, t, styles)
 
@@ -255,9 +278,11 @@ GUIDANCES = 1., 1.25, 1.5, 2.  # to choose from
 TOLERANCE = .002  # so much nearer, in cosine similarity, is not worth a larger one
 
 @patch
-def guided(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor], content: Tensor | None = None,
+def guided(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor],
+           content: Tensor | None = None,
            scale: float | Tensor = 1.) -> Tensor:
-    "`estimate`, led away from what it would be without the style; `scale` is one, or one for each [B, 1, 1, 1]."
+    """`estimate`, led away from what it would be without the style; `scale` is one, or one for each
+    [B, 1, 1, 1]."""
     output = self.estimate(z_t, t, styles, content)
     if not isinstance(scale, Tensor) and scale == 1:
         return output
@@ -274,18 +299,25 @@ def predict(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor],
 @torch.no_grad()
 def choose_guidance(self: LDM, content: Tensor, styles: dict[str, Tensor], noise: Tensor,
                     scale: float | None = None) -> float | Tensor:
-    """`scale`, where there is one; else a scale of `GUIDANCES` for each of the contents, [B, 1, 1, 1]; they and `noise` are latents [B, C, 16, T / 8].
+    """`scale`, where there is one; else a scale of `GUIDANCES` for each of the contents, [B, 1, 1,
+    1]; they and `noise` are latents [B, C, 16, T / 8].
 
-    It is the least scale whose result, after one step, has style tokens nearly as near to the style's as any's (in their means).
-    """
+    It is the least scale whose result, after one step, has style tokens nearly as near to the
+    style's as any's (in their means).
+"""
     if scale is not None:
         return scale
     t = torch.full((len(content),), self.config.diffusion.num_timesteps - 1, device=content.device)
-    z_t, mean = self.forward_diffusion(content, t, noise), lambda styles: torch.cat([v.mean(1) for v in styles.values()], -1)
+    z_t, mean = self.forward_diffusion(content, t,
+                                       noise), lambda styles: torch.cat([v.mean(1)
+                                                                         for v in styles.values()],
+                                                                        -1)
     output, without = (self.estimate(z_t, t, of, content) for of in (styles, self.no_style(styles)))
     near = []
     for scale in GUIDANCES:
-        image = self.decode(self.forward_diffusion.predictions(z_t, t, without + scale * (output - without))[0])
+        image = self.decode(self.forward_diffusion.predictions(z_t, t,
+                                                               without
+                                                               + scale * (output - without))[0])
         near.append(torch.cosine_similarity(mean(self.encode_style(image)), mean(styles)))
     enough = torch.stack(near) >= torch.stack(near).amax(0) - TOLERANCE
     first = (enough.cumsum(0) == 0).sum(0)
@@ -298,18 +330,22 @@ def denoise_once(self: LDM, content: Tensor, style: Tensor,
                  t: int,         # the step to which the content is noised
                  noise: Tensor,  # shaped as its latent
                  guidance_scale: float | None = 1.) -> Tensor:
-    "What a single estimate makes of a noised content, decoded: images [B, 1, n_mels, T] to the same; guidance None: chosen."
+    """What a single estimate makes of a noised content, decoded: images [B, 1, n_mels, T] to the
+    same; guidance None: chosen."""
     z, styles, steps = self.encode(content), self.encode_style(style), torch.full((len(content),), t, device=content.device)
     scale = self.choose_guidance(z, styles, noise, guidance_scale)
-    return self.decode(self.predict(self.forward_diffusion(z, steps, noise), steps, styles, z, scale)[0])
+    return self.decode(self.predict(self.forward_diffusion(z, steps, noise), steps, styles, z,
+                                    scale)[0])
 
 # %% ../nbs/04_ldm.ipynb #c061
 @patch
 def forward(self: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
             style: Tensor,  # images [B, 1, n_mels, T']
-            t: Tensor,  # steps [B], or [k B]: then every example is noised k times, and what comes out is [k B, ...]
+            t: Tensor,
+            # steps [B], or [k B]: then every example is noised k times, and what comes out is [k B, ...]
             noise: Tensor | None = None,  # as the latent; drawn if None
-            target: Tensor | None = None,  # what is noised: images like `content`, which it is if None
+            target: Tensor | None = None,
+            # what is noised: images like `content`, which it is if None
             without_style: Tensor | None = None,  # bool, as `t`: whose style is left out
             decode: bool = True,  # whether the image is wanted
             ) -> LDMOutput:
@@ -318,30 +354,38 @@ def forward(self: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
     z_content = times(self.encode(content))
     z_0 = z_content if target is None else times(self.encode(target))
     noise = torch.randn_like(z_0) if noise is None else noise
-    z_t, styles = self.forward_diffusion(z_0, t, noise), {k: times(v) for k, v in self.encode_style(style).items()}
+    z_t, styles = self.forward_diffusion(z_0, t, noise), {k: times(v) for k,
+                                                          v in self.encode_style(style).items()}
     if without_style is not None:
         null = self.no_style(styles)
-        styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in styles.items()}
+        styles = {k: torch.where(without_style.view(-1, *[1] * (v.ndim - 1)), null[k], v) for k,
+                  v in styles.items()}
     output = self.estimate(z_t, t, styles, z_content)
     z_0_pred, noise_pred = self.forward_diffusion.predictions(z_t, t, output)
-    return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred, self.decode(z_0_pred) if decode else None)
+    return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred,
+                     self.decode(z_0_pred) if decode else None)
 
 # %% ../nbs/04_ldm.ipynb #c068
 LDM_FILE = "data/pretrained/ldm.safetensors"
 
 def save_ldm(path: str | Path, ldm: LDM, autoencoder: Autoencoder, info: dict):
-    "Save the UNet and style encoder trained on latents of `autoencoder`, in half precision, with what `info` says of the training."
+    """Save the UNet and style encoder trained on latents of `autoencoder`, in half precision, with
+    what `info` says of the training."""
     if ldm.config.own_decoder:
         raise ValueError("this model has trained a decoder of its own, which the file would lack")
-    networks = {k: v.cpu().half() for k, v in ldm.state_dict().items() if k.startswith(("unet.", "style_encoder."))}
-    save_tensors(path, networks, {"config": asdict(ldm.config), "autoencoder": weights_digest(autoencoder), **info})
+    networks = {k: v.cpu().half() for k, v in ldm.state_dict().items()
+                if k.startswith(("unet.", "style_encoder."))}
+    save_tensors(path, networks,
+                 {"config": asdict(ldm.config), "autoencoder": weights_digest(autoencoder), **info})
 
 def load_ldm(path: str | Path | None = None, autoencoder: Autoencoder | None = None) -> LDM:
-    "The shipped model of preset `mst`, or the one at `path`, in evaluation mode. ValueError if it belongs to another autoencoder."
+    """The shipped model of preset `mst`, or the one at `path`, in evaluation mode. ValueError if it
+    belongs to another autoencoder."""
     path, autoencoder = path or project_root() / LDM_FILE, autoencoder or load_autoencoder()
     tensors, info = load_tensors(path, ["config", "autoencoder"])
     if info["autoencoder"] != weights_digest(autoencoder):
-        raise ValueError(f"{path} was trained on the latents of another autoencoder: train it again (make shipped NAMES=ldm)")
+        raise ValueError(f"{path} was trained on the latents of another autoencoder: train it "
+                         "again (make shipped NAMES=ldm)")
     ldm = LDM(config_from_dict(LDMConfig, info["config"], path), autoencoder)
     frozen = {k: v for k, v in ldm.state_dict().items() if k.startswith(("encoder.", "decoder."))}
     load_weights(ldm, tensors | frozen, path)

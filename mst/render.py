@@ -29,36 +29,48 @@ from .scores import GAIN, RENDER_RATE
 
 # %% ../nbs/00f_render.ipynb #c098
 SOUNDFONTS = {  # file, without suffix: Debian's package
-    "FluidR3_GM": "fluid-soundfont-gm", "MuseScore_General_Lite": "musescore-general-soundfont-small",
-    "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats", "GeneralUser-v1.47": "minuet-data", "A320U": "denemo-data"}
-FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share") for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
-FOLDERS += [f"{root}/timidity" for root in ("/etc", "/usr/local/etc")] + ["/usr/share/minuet/soundfonts"]
+    "FluidR3_GM": "fluid-soundfont-gm",
+    "MuseScore_General_Lite": "musescore-general-soundfont-small",
+    "TimGM6mb": "timgm6mb-soundfont", "freepats": "freepats", "GeneralUser-v1.47": "minuet-data",
+    "A320U": "denemo-data"}
+FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share")
+           for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
+FOLDERS += [f"{root}/timidity"
+            for root in ("/etc", "/usr/local/etc")] + ["/usr/share/minuet/soundfonts"]
 
 def find_synthesizer(name: str = "fluidsynth") -> str:
-    """Path of the program that plays soundfonts, or `timidity` for patches. FileNotFoundError says how to get it."""
+    """Path of the program that plays soundfonts, or `timidity` for patches. FileNotFoundError says
+    how to get it."""
     if not (program := shutil.which(name)):
-        raise FileNotFoundError(f"the synthesizer {name} is not on the path; install it (Debian: sudo apt-get install {name})")
+        raise FileNotFoundError(f"the synthesizer {name} is not on the path; install it (Debian: "
+                                f"sudo apt-get install {name})")
     return program
 
 # %% ../nbs/00f_render.ipynb #c099
 def find_soundfont(soundfont=None) -> Path:
-    """The file of a soundfont, or of a list of patches (.cfg): a name in SOUNDFONTS or a path; None: MST_SOUNDFONT, else FluidR3_GM.
+    """The file of a soundfont, or of a list of patches (.cfg): a name in SOUNDFONTS or a path;
+    None: MST_SOUNDFONT, else FluidR3_GM.
 
     For `tonejs`, the folder of single notes that `fetch_samples` fills.
-    """
+"""
     asked = str(soundfont or os.environ.get("MST_SOUNDFONT") or "FluidR3_GM")
     if asked in ("tonejs", str(single := project_root() / "data" / "samples" / "tonejs")):
         return single
     if asked not in SOUNDFONTS:
         if not Path(asked).is_file():
-            raise FileNotFoundError(f"{asked}: there is no such soundfont; give a file, or install and name one of "
-                                    f"{', '.join(SOUNDFONTS)} (Debian: sudo apt-get install {' '.join(SOUNDFONTS.values())})")
+            raise FileNotFoundError(f"{asked}: there is no such soundfont; give a file, or install "
+                                    "and name one of "
+                                    f"{', '.join(SOUNDFONTS)} (Debian: sudo apt-get install "
+                                    f"{' '.join(SOUNDFONTS.values())})")
         return Path(asked)
-    files = [Path(folder, asked + suffix) for folder in FOLDERS for suffix in (".sf2", ".sf3", ".cfg")]
+    files = [Path(folder, asked + suffix) for folder in FOLDERS
+             for suffix in (".sf2", ".sf3", ".cfg")]
     if found := next(filter(Path.is_file, files), None):
         return found
-    raise FileNotFoundError(f"the soundfont {asked} is in none of the usual places; install it (Debian: sudo apt-get install "
-                            f"{SOUNDFONTS[asked]}), or set MST_SOUNDFONT to yours to do without FluidR3_GM")
+    raise FileNotFoundError(f"the soundfont {asked} is in none of the usual places; install it "
+                            "(Debian: sudo apt-get install "
+                            f"{SOUNDFONTS[asked]}), or set MST_SOUNDFONT to yours to do without "
+                            "FluidR3_GM")
 
 # %% ../nbs/00f_render.ipynb #c102
 def synthesizer_command(
@@ -67,15 +79,19 @@ def synthesizer_command(
     room,             # (size, level) of the reverberation, both in 0 to 1, or None
     gain: float,      # of the synthesizer
 ) -> tuple:
-    """What to run: it writes two channels of samples to its output, in the type that is returned beside it."""
+    """What to run: it writes two channels of samples to its output, in the type that is returned
+    beside it."""
     size, level = room or (0, 0)
     if soundfont.suffix == ".cfg":  # TiMidity knows no size of a room
-        return [find_synthesizer("timidity"), "-c", str(soundfont), "-A", str(round(100 * gain)), "-EFchorus=d",
+        return [find_synthesizer("timidity"), "-c", str(soundfont), "-A", str(round(100 * gain)),
+                "-EFchorus=d",
                 f"-EFreverb=G,{max(1, round(127 * level))}" if room else "-EFreverb=d",
                 "-s", str(RENDER_RATE), "-Or1slS", "-o", "-", "--quiet=2", midi], "<i2"
-    return [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(gain), "-R", "1" if room else "0", "-C", "0",
+    return [find_synthesizer(), "-n", "-i", "-q", "-f", os.devnull, "-g", str(gain), "-R",
+            "1" if room else "0", "-C", "0",
             "-o", f"synth.reverb.room-size={size:.3f}", "-o", f"synth.reverb.level={level:.3f}",
-            "-r", str(RENDER_RATE), "-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1",
+            "-r", str(RENDER_RATE), "-o", "synth.dynamic-sample-loading=1", "-o",
+            "synth.cpu-cores=1",
             "-O", "float", "-T", "raw", "-F", "/dev/stdout", str(soundfont), midi], "<f4"
 
 # %% ../nbs/00f_render.ipynb #c103
@@ -87,13 +103,16 @@ def render_notes(
     room=None,       # (size, level) of the reverberation, both in 0 to 1; None: no reverberation
     gain=GAIN,       # of the synthesizer
 ) -> np.ndarray:
-    """Sound [seconds * 22 050], float32, one channel, the same for the same notes. ValueError if it would clip."""
+    """Sound [seconds * 22 050], float32, one channel, the same for the same notes. ValueError if it
+    would clip."""
     if (font := find_soundfont(soundfont)).name == "tonejs":
         return play_samples(notes, fetch_samples(program, font), seconds, room, gain)
     player = pretty_midi.Instrument(program)
     player.notes = notes
-    player.control_changes = [pretty_midi.ControlChange(91, 127 if room else 0, 0),  # share sent to the reverberation
-                              pretty_midi.ControlChange(64, 0, seconds)]  # something at the end, or the player stops early
+    # share sent to the reverberation
+    player.control_changes = [pretty_midi.ControlChange(91, 127 if room else 0, 0),
+                              # something at the end, or the player stops early
+                              pretty_midi.ControlChange(64, 0, seconds)]
     midi = pretty_midi.PrettyMIDI(resolution=960)
     midi.instruments = [player]
     with tempfile.NamedTemporaryFile(suffix=".mid") as f:
@@ -106,45 +125,59 @@ def render_notes(
     frame = 2 * np.dtype(kind).itemsize
     if done.returncode or not done.stdout or len(done.stdout) % frame:
         reason = done.stderr.decode(errors="replace").strip() or "no sound came out"
-        raise RuntimeError(f"{Path(command[0]).name} failed with program {program}: {reason.splitlines()[0]}")
+        raise RuntimeError(f"{Path(command[0]).name} failed with program {program}: "
+                           f"{reason.splitlines()[0]}")
     samples = np.frombuffer(done.stdout, kind)
-    audio = samples.reshape(-1, 2).mean(axis=1, dtype=np.float32) / (1 if samples.dtype.kind == "f" else 32_768)  # [N, 2] -> [N]
+    # [N, 2] -> [N]
+    audio = samples.reshape(-1, 2).mean(axis=1, dtype=np.float32) / (1 if samples.dtype.kind == "f"
+                                                                     else 32_768)
     audio = audio[:round(seconds * RENDER_RATE)]
     if (peak := np.abs(audio).max()) >= 1:
         raise ValueError(f"program {program} clips: its peak is {peak:.2f}; lower the gain")
     return np.pad(audio, (0, round(seconds * RENDER_RATE) - len(audio)))
 
 # %% ../nbs/00f_render.ipynb #samples-a
-SAMPLES = {  # General MIDI program: the instrument's name and version among the npm packages tonejs-instrument-{name}-mp3
-    0: ("piano", "1.1.2"), 13: ("xylophone", "1.1.2"), 19: ("organ", "1.1.1"), 24: ("guitar-nylon", "1.1.1"),
-    25: ("guitar-acoustic", "1.1.2"), 27: ("guitar-electric", "1.1.1"), 40: ("violin", "1.1.1"), 42: ("cello", "1.1.1"),
-    46: ("harp", "1.1.1"), 56: ("trumpet", "1.1.2"), 57: ("trombone", "1.1.2"), 60: ("french-horn", "1.1.2"),
-    65: ("saxophone", "1.1.2"), 70: ("bassoon", "1.1.2"), 71: ("clarinet", "1.1.2"), 73: ("flute", "1.1.2")}
+SAMPLES = {
+    0: ("piano", "1.1.2"), 13: ("xylophone", "1.1.2"), 19: ("organ", "1.1.1"),
+    24: ("guitar-nylon", "1.1.1"),
+    25: ("guitar-acoustic", "1.1.2"), 27: ("guitar-electric", "1.1.1"), 40: ("violin", "1.1.1"),
+    42: ("cello", "1.1.1"),
+    46: ("harp", "1.1.1"), 56: ("trumpet", "1.1.2"), 57: ("trombone", "1.1.2"),
+    60: ("french-horn", "1.1.2"),
+    65: ("saxophone", "1.1.2"), 70: ("bassoon", "1.1.2"), 71: ("clarinet", "1.1.2"),
+    73: ("flute", "1.1.2")}
 
 def fetch_samples(program: int, folder) -> Path:
-    """The folder {folder}/{name} of an instrument's single notes, {note}.mp3; fetched with npm where it is not there yet."""
+    """The folder {folder}/{name} of an instrument's single notes, {note}.mp3; fetched with npm
+    where it is not there yet."""
     if program not in SAMPLES:
-        raise ValueError(f"no single notes of program {program}; known are {', '.join(map(str, SAMPLES))}")
+        raise ValueError(f"no single notes of program {program}; known are "
+                         f"{', '.join(map(str, SAMPLES))}")
     name, version = SAMPLES[program]
     target, package = Path(folder) / name, f"tonejs-instrument-{name}-mp3@{version}"
     if target.is_dir():
         return target
     if not shutil.which("npm"):
-        raise FileNotFoundError(f"npm is not on the path and gets {package}; install it (Debian: sudo apt-get install npm)")
+        raise FileNotFoundError(f"npm is not on the path and gets {package}; install it (Debian: "
+                                "sudo apt-get install npm)")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        done = subprocess.run(["npm", "pack", "--silent", package], cwd=temporary, capture_output=True, timeout=600)
+        done = subprocess.run(["npm", "pack", "--silent", package], cwd=temporary,
+                              capture_output=True, timeout=600)
         packed, unpacked = next(Path(temporary).glob("*.tgz"), None), Path(temporary) / "unpacked"
         if done.returncode or not packed:
-            reason = done.stderr.decode(errors="replace").strip().splitlines()[:1] or ["no package came"]
+            reason = done.stderr.decode(errors="replace").strip().splitlines()[:1] or ["no package "
+                                                                                       "came"]
             raise RuntimeError(f"npm could not fetch {package}: {reason[0]}")
         unpacked.mkdir()
         with tarfile.open(packed) as tar:
-            notes = [m for m in tar if m.isfile() and Path(m.name).parent == Path("package") and Path(m.name).suffix == ".mp3"]
+            notes = [m for m in tar if m.isfile() and Path(m.name).parent == Path("package")
+                     and Path(m.name).suffix == ".mp3"]
             for note in notes:
                 (unpacked / Path(note.name).name).write_bytes(tar.extractfile(note).read())
         if not notes:
-            raise RuntimeError(f"{package} does not hold what it should: a folder named package with {{note}}.mp3 in it")
+            raise RuntimeError(f"{package} does not hold what it should: a folder named package "
+                               f"with {{note}}.mp3 in it")
         with suppress(FileExistsError, OSError):
             os.replace(unpacked, target)  # another process may have been faster
     return target
@@ -154,20 +187,23 @@ NOTES_LOCK = threading.Lock()
 
 @lru_cache
 def recorded_notes(folder: Path) -> dict:
-    """Single notes {key: samples [N] at 44 100 Hz} of a folder of {note}.mp3, from their beginning on, all equally loud.
+    """Single notes {key: samples [N] at 44 100 Hz} of a folder of {note}.mp3, from their beginning
+    on, all equally loud.
 
     A note that sounds other than its name says (octaves aside), as a few do, is left out.
-    """
+"""
     found = {}
     for path in sorted(Path(folder).glob("*.mp3")):
         if not re.fullmatch("[A-G]s?[0-9]", path.stem):
             continue
-        key, (sound, _) = int(librosa.note_to_midi(path.stem.replace("s", "#"))), librosa.load(path, sr=44_100)
+        key, (sound, _) = int(librosa.note_to_midi(path.stem.replace("s",
+                                                                     "#"))), librosa.load(path, sr=44_100)
         loud = np.flatnonzero(np.abs(sound) > .03 * np.abs(sound).max(initial=0))
         sound = sound[max(0, loud[0] - 132):][:8 * 44_100] if len(loud) else sound[:0]
         if len(sound) < 22_050 // 2:
             continue
-        pitch = librosa.hz_to_midi(librosa.yin(sound[4000:48_000], fmin=27, fmax=8000, sr=44_100, frame_length=8192))
+        pitch = librosa.hz_to_midi(librosa.yin(sound[4000:48_000], fmin=27, fmax=8000, sr=44_100,
+                                               frame_length=8192))
         off = np.median(pitch) - key
         if abs(off - 12 * round(off / 12)) < .6:
             found[key] = sound / np.sqrt(np.square(sound[:22_050]).mean())
@@ -181,7 +217,8 @@ def recorded_note(folder: Path, key: int) -> np.ndarray:
     with NOTES_LOCK:
         notes = recorded_notes(folder)
     near = min(notes, key=lambda k: (abs(k - key), k))
-    return librosa.resample(notes[near], orig_sr=44_100 * 2 ** ((key - near) / 12), target_sr=RENDER_RATE).astype(np.float32)
+    return librosa.resample(notes[near], orig_sr=44_100 * 2 ** ((key - near) / 12),
+                            target_sr=RENDER_RATE).astype(np.float32)
 
 # %% ../nbs/00f_render.ipynb #samples-c
 def play_samples(
@@ -191,16 +228,20 @@ def play_samples(
     room=None,       # (size, level) of the reverberation, both in 0 to 1; None: no reverberation
     gain=GAIN,
 ) -> np.ndarray:
-    """Sound [seconds * 22 050], float32: each note falls to a tenth in a third of a second after its end."""
+    """Sound [seconds * 22 050], float32: each note falls to a tenth in a third of a second after
+    its end."""
     sound = np.zeros(round(seconds * RENDER_RATE), np.float32)
     for note in notes:
         start, held = round(note.start * RENDER_RATE), round((note.end - note.start) * RENDER_RATE)
         single = recorded_note(folder, note.pitch)[:held + RENDER_RATE][:max(0, len(sound) - start)]
         after = np.maximum(0, np.arange(len(single)) - held) / RENDER_RATE
-        sound[start:start + len(single)] += .1 * gain * (note.velocity / 127) ** 2 * single * 10 ** (-3 * after).astype(np.float32)
+        sound[start:start
+              + len(single)] += .1 * gain * (note.velocity / 127) ** 2 * single * 10 ** (-3 * after).astype(np.float32)
     if not room:
         return sound
     size, level = room
     times = np.arange(round((.3 + 2 * size) * RENDER_RATE)) / RENDER_RATE
-    echo = np.random.RandomState(0).randn(len(times)) * 10 ** (-3 * times / times[-1]) * (times > .01)  # falls by 60 dB
-    return sound + .7 * level * scipy.signal.fftconvolve(sound, echo / np.linalg.norm(echo))[:len(sound)].astype(np.float32)
+    # falls by 60 dB
+    echo = np.random.RandomState(0).randn(len(times)) * 10 ** (-3 * times / times[-1]) * (times > .01)
+    return sound + .7 * level * scipy.signal.fftconvolve(sound,
+                                                         echo / np.linalg.norm(echo))[:len(sound)].astype(np.float32)

@@ -21,17 +21,20 @@ class UNetConfig:
     num_filters: int = 64
     num_heads: int = 4
     time_dim: int = 128  # equals the channels after the second convolution, where the time is added
-    residual: bool = False  # our network, at the end of this notebook, instead of the report's; what follows is its size
+    # our network, at the end of this notebook, instead of the report's; what follows is its size
+    residual: bool = False
     width: int = 448
     style_dim: int = 192    # of the style's tokens, and of the condition
     blocks: int = 2         # at each of three places
 
 # %% ../nbs/04a_residual.ipynb #c043
 class Modulation(nn.Module):
-    """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins without either."""
+    """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins
+    without either."""
     def __init__(self, width: int, size: int):
         super().__init__()
-        self.norm, self.film = nn.LayerNorm(width, elementwise_affine=False), nn.Linear(size, 2 * width)
+        self.norm, self.film = nn.LayerNorm(width,
+                                            elementwise_affine=False), nn.Linear(size, 2 * width)
         nn.init.zeros_(self.film.weight), nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -40,10 +43,12 @@ class Modulation(nn.Module):
 
 # %% ../nbs/04a_residual.ipynb #c044
 class FrameBlock(nn.Module):
-    """Frames [B, T, width] to the same: what the frames nearby and then each frame's own channels have to add (Liu et al., 2022)."""
+    """Frames [B, T, width] to the same: what the frames nearby and then each frame's own channels
+    have to add (Liu et al., 2022)."""
     def __init__(self, width: int, size: int):
         super().__init__()
-        self.mix, self.modulation = nn.Conv1d(width, width, 7, padding=3, groups=width), Modulation(width, size)
+        self.mix, self.modulation = nn.Conv1d(width, width, 7, padding=3,
+                                              groups=width), Modulation(width, size)
         self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
         nn.init.zeros_(self.down.weight), nn.init.zeros_(self.down.bias)  # begins as the identity
 
@@ -51,34 +56,42 @@ class FrameBlock(nn.Module):
         return x + self.down(F.gelu(self.up(self.modulation(self.mix(x.mT).mT, condition))))
 
 class StyleAttention(nn.Module):
-    """Frames [B, T, width] to the same: what each reads off the style's tokens [B, T', style_dim] is added."""
+    """Frames [B, T, width] to the same: what each reads off the style's tokens [B, T', style_dim]
+    is added."""
     def __init__(self, width: int, size: int, style_dim: int, num_heads: int):
         super().__init__()
         self.num_heads, self.modulation = num_heads, Modulation(width, size)
-        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(style_dim, 2 * width), nn.Linear(width, width)
+        self.query, self.key_value, self.out = nn.Linear(width,
+                                                         width), nn.Linear(style_dim,
+                                                                           2 * width), nn.Linear(width, width)
         nn.init.zeros_(self.out.weight), nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
         def heads(v):  # [B, heads, T, width / heads]
             return v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(tokens).chunk(2, dim=-1)
-        read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))), heads(key), heads(value))
+        read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))),
+                                              heads(key), heads(value))
         return x + self.out(read.transpose(1, 2).flatten(2))
 
 # %% ../nbs/04a_residual.ipynb #c046
 class StyleTokens(nn.Module):
-    """Style latents [B, latent_dim, 16, T'] to `tokens` [B, T', style_dim], one for each column; `null` stands for no style."""
+    """Style latents [B, latent_dim, 16, T'] to `tokens` [B, T', style_dim], one for each column;
+    `null` stands for no style."""
     def __init__(self, latent_dim: int, config: UNetConfig):
         super().__init__()
         self.enter = nn.Linear(16 * latent_dim, config.style_dim)
-        self.body = nn.Sequential(*(ConvNeXtBlock(config.style_dim) for _ in range(3)), nn.LayerNorm(config.style_dim))
+        self.body = nn.Sequential(*(ConvNeXtBlock(config.style_dim) for _ in range(3)),
+                                  nn.LayerNorm(config.style_dim))
         self.null = nn.Parameter(.02 * torch.randn(1, 1, config.style_dim))
 
-    def forward(self, z: Tensor) -> dict[str, Tensor]: return {"tokens": self.body(self.enter(z.flatten(1, 2).mT))}
+    def forward(self, z: Tensor) -> dict[str,
+                                         Tensor]: return {"tokens": self.body(self.enter(z.flatten(1, 2).mT))}
 
 # %% ../nbs/04a_residual.ipynb #c047
 class ResidualUNet(nn.Module):
-    """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]: a UNet over time."""
+    """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]:
+    a UNet over time."""
     def __init__(self, in_channels: int, out_channels: int, config: UNetConfig,
                  time_embedding: nn.Module):  # steps [B] to vectors [B, config.time_dim]
         super().__init__()
@@ -91,7 +104,8 @@ class ResidualUNet(nn.Module):
         self.enter = nn.Linear(16 * in_channels, width)
         def stage(): return nn.ModuleList([*(block() for _ in range(config.blocks)), attention()])
         self.encode, self.middle, self.decode = stage(), stage(), stage()
-        self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.down, self.up, self.join = nn.Linear(2 * width, width), nn.Linear(width,
+                                                                               2 * width), nn.Linear(2 * width, width)
         self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
         self.keep = nn.Linear(size, 16 * in_channels)
         for layer in (self.leave, self.keep):
@@ -99,14 +113,17 @@ class ResidualUNet(nn.Module):
 
     def forward(self, z_t: Tensor, t: Tensor, styles: dict[str, Tensor]) -> Tensor:
         tokens, frames = styles["tokens"], z_t.shape[-1]
-        condition = F.silu(self.time_mlp(t) + self.style_mlp(tokens.mean(1)))  # [B, size]: the time, and the style as a whole
+        # [B, size]: the time, and the style as a whole
+        condition = F.silu(self.time_mlp(t) + self.style_mlp(tokens.mean(1)))
         def run(stage, x):
             for block in stage[:-1]:
                 x = block(x, condition)
             return stage[-1](x, condition, tokens)
         early = run(self.encode, self.enter(z_t.flatten(1, 2).mT))  # [B, T, width]
-        x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)  # two frames are one of twice the width
+        # two frames are one of twice the width
+        x = F.pad(early, (0, 0, 0, frames % 2)).unflatten(1, (-1, 2)).flatten(2)
         x = self.up(run(self.middle, self.down(x))).unflatten(2, (2, -1)).flatten(1, 2)[:, :frames]
         x = run(self.decode, self.join(torch.cat([x, early], -1)))
-        kept = (self.keep(condition)[:, :, None] * z_t.flatten(1, 2)).unflatten(1, (-1, 16 * self.out_channels)).sum(1)
+        kept = (self.keep(condition)[:, :, None] * z_t.flatten(1, 2)).unflatten(1,
+                                                                                (-1, 16 * self.out_channels)).sum(1)
         return (self.leave(self.last(x, condition)).mT + kept).unflatten(1, (-1, 16))

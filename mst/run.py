@@ -32,20 +32,23 @@ def unknown_parameters(
     cells: list,  # sources of the cells run so far
     known: tuple = PARAMETERS,
 ) -> list:
-    """Names assigned in a cell that papermill injected (it starts with `# Parameters`) and that are not in `known`."""
+    """Names assigned in a cell that papermill injected (it starts with `# Parameters`) and that are
+    not in `known`."""
     injected = [c for c in cells if c.lstrip().startswith("# Parameters")]
     nodes = [n for c in injected for n in ast.walk(ast.parse(c)) if isinstance(n, ast.Assign)]
     return sorted({t.id for n in nodes for t in n.targets if isinstance(t, ast.Name)} - set(known))
 
 # %% ../nbs/00b_run.ipynb #c011
 def project_root() -> Path:
-    """Nearest folder at or above the working folder, else above this package, that holds `settings.ini`."""
+    """Nearest folder at or above the working folder, else above this package, that holds
+    `settings.ini`."""
     package = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
     for start in (Path.cwd(), package):
         for folder in (start, *start.parents):
             if (folder / "settings.ini").is_file():
                 return folder
-    raise FileNotFoundError(f"no settings.ini in {Path.cwd()} or above it: start from within the project's folder")
+    raise FileNotFoundError(f"no settings.ini in {Path.cwd()} or above it: start from within the "
+                            "project's folder")
 
 # %% ../nbs/00b_run.ipynb #c012
 @dataclass(frozen=True)
@@ -64,12 +67,14 @@ class Run:
               notebook="",  # name of the notebook, without suffix
               extra=(),     # names of further parameters that this notebook has
               ) -> "Run":
-        """Check the parameters, seed python, numpy and torch, print one line. `MST_PROFILE` overrides `profile`."""
+        """Check the parameters, seed python, numpy and torch, print one line. `MST_PROFILE`
+        overrides `profile`."""
         profile = os.environ.get("MST_PROFILE") or profile
         shell = globals().get("get_ipython") or getattr(__import__("builtins"), "get_ipython", None)
         cells = shell().user_ns.get("In", []) if shell else []
         if unknown := unknown_parameters(cells, PARAMETERS + tuple(extra)):
-            raise ValueError(f"unknown parameter {', '.join(unknown)}: known are {', '.join((*PARAMETERS, *extra))}")
+            raise ValueError(f"unknown parameter {', '.join(unknown)}: known are "
+                             f"{', '.join((*PARAMETERS, *extra))}")
         for name, value, known in (("preset", preset, PRESETS), ("profile", profile, PROFILES)):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}: known are {', '.join(known)}")
@@ -77,9 +82,11 @@ class Run:
             raise ValueError(f"seed must be a whole number of at most 63 bits, not {seed!r:.40}")
         run = cls(preset, profile, str(device), seed, str(out), str(data), notebook)
         if data and not os.path.isdir(run.data_path):
-            raise FileNotFoundError(f"data={' '.join(str(data).split())}: there is no such folder; it should hold {{instrument}}/*.mp3")
+            raise FileNotFoundError(f"data={' '.join(str(data).split())}: there is no such folder; "
+                                    f"it should hold {{instrument}}/*.mp3")
         random.seed(seed), np.random.seed(seed % 2**32), torch.manual_seed(seed)
-        print(f"{notebook or 'run'}: preset {preset}, profile {profile}, {run.torch_device}, seed {seed}"
+        print(f"{notebook or 'run'}: preset {preset}, profile {profile}, {run.torch_device}, seed "
+              f"{seed}"
               + (f", data {run.data_path.name}" if data else ""))
         return run
 
@@ -91,7 +98,8 @@ def root(self: Run) -> Path:
 
 @patch(as_prop=True)
 def data_path(self: Run) -> Path:
-    "The folder of the user's own recordings (`data`, relative to the project's root unless absolute)."
+    """The folder of the user's own recordings (`data`, relative to the project's root unless
+    absolute)."""
     try:
         return (self.root / Path(self.data).expanduser()).resolve()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, ~ of nobody, too long
@@ -99,8 +107,10 @@ def data_path(self: Run) -> Path:
 
 @patch(as_prop=True)
 def folder(self: Run) -> Path:
-    "Where this run writes: `{out}/{profile}`, plus the name of the user's folder where there is one. Made on demand."
-    return make_folder(self.root / self.out / (self.profile + (f"-{self.data_path.name}" if self.data else "")))
+    """Where this run writes: `{out}/{profile}`, plus the name of the user's folder where there is
+    one. Made on demand."""
+    return make_folder(self.root / self.out / (self.profile
+                                               + (f"-{self.data_path.name}" if self.data else "")))
 
 @patch(as_prop=True)
 def torch_device(self: Run) -> torch.device:
@@ -125,27 +135,32 @@ def pick(self: Run, smoke, quick, full):
 
 @patch(as_prop=True)
 def report(self: Run) -> Run:
-    "This run for the report's networks, which take a night at full length: so long only where preset `report` was asked for."
+    """This run for the report's networks, which take a night at full length: so long only where
+    preset `report` was asked for."""
     short = self.profile == "full" and self.preset != "report"
     return replace(self, preset="report", profile="quick" if short else self.profile)
 
 # %% ../nbs/00b_run.ipynb #c019
 @patch
 def save_figure(self: Run, fig, name: str):
-    """Write `fig` to `figures/{name}.png` and `.pdf` of the run's folder, the same bytes for the same figure."""
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+    """Write `fig` to `figures/{name}.png` and `.pdf` of the run's folder, the same bytes for the
+    same figure."""
+    for suffix, metadata in ((".png", {"Software": None}),
+                             (".pdf", {"CreationDate": None, "Producer": None})):
         with atomic_path(self.folder / "figures" / (name + suffix)) as part:
             fig.savefig(part, dpi=110, bbox_inches="tight", metadata=metadata)
 
 # %% ../nbs/00b_run.ipynb #c020
 @patch
 def record(self: Run, **numbers):
-    """Merge `numbers` (int, float or str, rounded as they shall be printed) into `numbers/{notebook}.json`."""
+    """Merge `numbers` (int, float or str, rounded as they shall be printed) into
+    `numbers/{notebook}.json`."""
     numbers = {k: v.item() if hasattr(v, "item") else v for k, v in numbers.items()}
     for key, value in numbers.items():
         if not re.fullmatch(r"[a-z][a-z0-9_]*", key):
             raise ValueError(f"number {key!r}: the name must be snake_case")
-        if not isinstance(value, (int, float, str)) or value != value or value in (float("inf"), -float("inf")):
+        if not isinstance(value, (int, float,
+                                  str)) or value != value or value in (float("inf"), -float("inf")):
             raise ValueError(f"number {key}: {value!r} is not a finite int or float, or a str")
     path = self.folder / "numbers" / f"{self.notebook}.json"
     old = json.loads(path.read_text()) if path.exists() else {}
@@ -159,14 +174,16 @@ TEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\tex
 
 @patch
 def table(self: Run, name: str, header: list, rows: list):
-    """Write `tables/{name}.csv`, and `.tex` for use inside a booktabs tabular: head, midrule, rows `a & b \\\\`."""
+    """Write `tables/{name}.csv`, and `.tex` for use inside a booktabs tabular: head, midrule, rows
+    `a & b \\\\`."""
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"table {name}: a row has {len(row)} cells, not {len(header)}: {row}")
     with atomic_path(self.folder / "tables" / f"{name}.csv") as part:
         with open(part, "w", newline="", encoding="utf-8") as f:
             csv.writer(f).writerows([header, *rows])
-    escaped = [["".join(TEX_ESCAPES.get(c, c) for c in str(v)) for v in row] for row in [header, *rows]]
+    escaped = [["".join(TEX_ESCAPES.get(c, c) for c in str(v)) for v in row]
+               for row in [header, *rows]]
     lines = [" & ".join(row) + r" \\" for row in escaped]
     with atomic_path(self.folder / "tables" / f"{name}.tex") as part:
         part.write_text("\n".join([lines[0], r"\midrule", *lines[1:]]) + "\n", encoding="utf-8")
@@ -193,12 +210,14 @@ def show_images(
     nrows = -(-len(arrays) // ncols)
     wide = size * max(1, max(a.shape[1] / a.shape[0] for a in arrays))
     top = 0.25 * bool(titles)
-    fig, axes = plt.subplots(nrows, ncols, figsize=(ncols * wide, nrows * (size + top) + 0.3 * bool(suptitle)),
+    fig, axes = plt.subplots(nrows, ncols,
+                             figsize=(ncols * wide, nrows * (size + top) + 0.3 * bool(suptitle)),
                              squeeze=False, layout="constrained", dpi=70)
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, a) in enumerate(zip(axes.flat, arrays)):
-        ax.imshow(a, origin="lower", aspect="auto", vmin=0, vmax=1, cmap=cmap, interpolation="nearest")
+        ax.imshow(a, origin="lower", aspect="auto", vmin=0, vmax=1, cmap=cmap,
+                  interpolation="nearest")
         if titles:
             ax.set_title(titles[i], fontsize=8)
     if suptitle:

@@ -24,12 +24,14 @@ from .files import atomic_path, csv_records
 from .run import PROFILES, Run
 
 # %% ../nbs/00e_scores.ipynb #c076
-PROGRAMS = {"acoustic_guitar": 25, "harp": 46, "piano": 0, "violin": 40}  # General MIDI, counted from 0
+# General MIDI, counted from 0
+PROGRAMS = {"acoustic_guitar": 25, "harp": 46, "piano": 0, "violin": 40}
 INSTRUMENTS = tuple(PROGRAMS)
 LOWEST, HIGHEST = 55, 88  # MIDI keys that all four play: G3 to E6
 TAIL = 1.0                # seconds at the end of a recording in which the last notes ring
 RENDER_RATE = 22050       # samples per second
-GAIN = 1.2                # of the synthesizer: the same for all, so that instruments keep their loudness and nothing clips
+# of the synthesizer: the same for all, so that instruments keep their loudness and nothing clips
+GAIN = 1.2
 
 # %% ../nbs/00e_scores.ipynb #c078
 @dataclass(frozen=True)
@@ -47,34 +49,44 @@ class Score:
 
 # %% ../nbs/00e_scores.ipynb #c079
 def parse_score(row: dict, where: str) -> Score:
-    """A `Score` of a row of text, checked. ValueError, naming `where`, if a column is missing or holds what it cannot."""
+    """A `Score` of a row of text, checked. ValueError, naming `where`, if a column is missing or
+    holds what it cannot."""
     names = [f.name for f in fields(Score)]
     if missing := [n for n in names if not row.get(n)]:
-        raise ValueError(f"{where}: nothing in column {', '.join(missing)}; the columns are {','.join(names)}")
+        raise ValueError(f"{where}: nothing in column {', '.join(missing)}; the columns are "
+                         f"{','.join(names)}")
     try:
         numbers = {n: int(row[n]) for n in ("transpose", "tempo", "seconds")}
     except ValueError:
         raise ValueError(f"{where}: transpose, tempo and seconds must be whole numbers") from None
     score = Score(**{n: row[n] for n in names} | numbers)
     if not re.fullmatch(r"[a-z0-9_]+", score.piece):
-        raise ValueError(f"{where}: piece {score.piece!r} may only have the characters a-z, 0-9 and _")
+        raise ValueError(f"{where}: piece {score.piece!r} may only have the characters a-z, 0-9 "
+                         "and _")
     if not re.fullmatch(r"\d+( \d+)*", score.voices):
-        raise ValueError(f"{where}: voices must be numbers with a space between them, not {score.voices!r}")
+        raise ValueError(f"{where}: voices must be numbers with a space between them, not "
+                         f"{score.voices!r}")
     if score.split not in ("train", "val", "test") or score.profile not in PROFILES:
-        raise ValueError(f"{where}: split must be train, val or test, profile one of {', '.join(PROFILES)}")
-    if not (0 < score.tempo <= 1000 and TAIL < score.seconds <= 3600 and abs(score.transpose) < 128):
-        raise ValueError(f"{where}: tempo must be in 1 to 1000, seconds in {TAIL + 1:g} to 3600, transpose in -127 to 127")
+        raise ValueError(f"{where}: split must be train, val or test, profile one of "
+                         f"{', '.join(PROFILES)}")
+    if not (0 < score.tempo <= 1000 and TAIL < score.seconds <= 3600
+            and abs(score.transpose) < 128):
+        raise ValueError(f"{where}: tempo must be in 1 to 1000, seconds in {TAIL + 1:g} to 3600, "
+                         "transpose in -127 to 127")
     if score.source[0] == "/" or ".." in score.source.split("/") or not re.fullmatch(r"[^#\\\0]+(#[0-9]{1,6})?", score.source):
-        raise ValueError(f"{where}: source {score.source!r:.80} is no file of the corpus, or tune of one, such as a/b.mxl or a/b.abc#12")
+        raise ValueError(f"{where}: source {score.source!r:.80} is no file of the corpus, or tune "
+                         "of one, such as a/b.mxl or a/b.abc#12")
     return score
 
 # %% ../nbs/00e_scores.ipynb #c080
 def read_scores(path) -> list:
-    """The rows of a CSV file of scores as a list of `Score`. FileNotFoundError, or ValueError with the line at fault."""
+    """The rows of a CSV file of scores as a list of `Score`. FileNotFoundError, or ValueError with
+    the line at fault."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such list of scores; make_scores() makes one")
     (_, header), *rows = csv_records(path) or [(1, [])]
-    scores = [parse_score(dict(zip(header, cells)), f"{path}, line {number}") for number, cells in rows]
+    scores = [parse_score(dict(zip(header, cells)), f"{path}, line {number}") for number,
+              cells in rows]
     names = [s.piece for s in scores]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f"{path}: more than one row is called {', '.join(twice)}; rename all but one")
@@ -90,22 +102,26 @@ def quiet_music21():
 READING = threading.Lock()
 
 def read_parts(source: str) -> list:
-    """The parts of a score of the music21 corpus, from the top: lists of notes (start, length, key), times in quarter notes."""
+    """The parts of a score of the music21 corpus, from the top: lists of notes (start, length,
+    key), times in quarter notes."""
     quiet_music21()
     from music21 import common, converter
     name, _, number = source.partition("#")
     path = Path(common.getCorpusFilePath()) / name
     if not path.is_file() or not path.resolve().is_relative_to(Path(common.getCorpusFilePath()).resolve()):
-        raise FileNotFoundError(f"{name} is not in the music21 corpus; install music21 with its corpus (pip install music21)")
+        raise FileNotFoundError(f"{name} is not in the music21 corpus; install music21 with its "
+                                "corpus (pip install music21)")
     with READING:
         score = converter.parse(path, number=int(number) if number else None, forceSource=True)
         parts = [part.flatten().stripTies().notes for part in score.parts]
-        return [[(float(n.offset), float(n.quarterLength), pitch.midi) for n in part for pitch in n.pitches
+        return [[(float(n.offset), float(n.quarterLength), pitch.midi) for n in part
+                 for pitch in n.pitches
                  if n.quarterLength > 0 and "ChordSymbol" not in n.classes] for part in parts]
 
 # %% ../nbs/00e_scores.ipynb #c089
 def best_octave(keys: list) -> tuple:
-    """(number of keys that stay out of range, size of the shift, the shift) for the best shift by whole octaves."""
+    """(number of keys that stay out of range, size of the shift, the shift) for the best shift by
+    whole octaves."""
     return min((sum(not LOWEST <= key + shift <= HIGHEST for key in keys), abs(shift), shift)
                for shift in (0, 12, -12, 24, -24))
 
@@ -114,11 +130,14 @@ def fit_range(
     voice: list,         # notes (start, length, key)
     transpose: int = 0,  # semitones
 ) -> list:
-    """The notes of a voice, moved by `transpose`, by whole octaves, and one by one by octaves into [LOWEST, HIGHEST]."""
+    """The notes of a voice, moved by `transpose`, by whole octaves, and one by one by octaves into
+    [LOWEST, HIGHEST]."""
     shift = transpose + best_octave([key + transpose for *_, key in voice])[2]
     def octaves(key):
-        return -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
-    return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length, key in voice]
+        return -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST
+                                                               + 11) // 12) if key > HIGHEST else 0
+    return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length,
+            key in voice]
 
 # %% ../nbs/00e_scores.ipynb #c093
 def perform(
@@ -151,7 +170,8 @@ def score_notes(
     parts = parts or read_parts(score.source)
     wanted = [int(v) for v in score.voices.split()]
     if max(wanted) >= len(parts):
-        raise ValueError(f"{score.source} has {len(parts)} parts, counted from 0; voices are {score.voices}")
+        raise ValueError(f"{score.source} has {len(parts)} parts, counted from 0; voices are "
+                         f"{score.voices}")
     if not (voices := [v for v in (fit_range(parts[i], score.transpose) for i in wanted) if v]):
         raise ValueError(f"{score.source}: no notes in voices {score.voices}")
     return perform(voices, score.tempo, score.seconds - TAIL)
@@ -160,17 +180,20 @@ def score_notes(
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
-    """Scores of the music21 corpus that a corpus may be made of, {kind: [source]}, in an order drawn with `seed`."""
+    """Scores of the music21 corpus that a corpus may be made of, {kind: [source]}, in an order
+    drawn with `seed`."""
     quiet_music21()
     from music21 import common
     root = Path(common.getCorpusFilePath())
     draw = random.Random(seed)
     def shuffled(found): return draw.sample(found, len(found))
     def files(*patterns):
-        return shuffled(sorted(p.relative_to(root).as_posix() for pattern in patterns for p in root.glob(pattern)))
+        return shuffled(sorted(p.relative_to(root).as_posix() for pattern in patterns
+                               for p in root.glob(pattern)))
     dances = files("ryansMammoth/*Reel.abc", "ryansMammoth/*Hornpipe.abc", "ryansMammoth/*Jig.abc")
     airs = [f"{name}#{number}" for name in files("oneills1850/0[0-3]*.abc")
-            for number in re.findall(r"^X: *(\d+)", (root / name).read_text(errors="replace"), re.MULTILINE)]
+            for number in re.findall(r"^X: *(\d+)", (root / name).read_text(errors="replace"),
+                                     re.MULTILINE)]
     def mix(*pools): return [source for group in zip_longest(*pools) for source in group if source]
     quartets = mix(files("haydn/*/*.mxl"), files("mozart/k[148]*/*.mxl"))
     chorales = files("bach/bwv*.mxl")
@@ -180,7 +203,8 @@ def corpus_sources(seed: int = 0) -> dict:
 
 # %% ../nbs/00e_scores.ipynb #c130
 def tune_steps(voice: list) -> set:
-    """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key), repeated notes left out."""
+    """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key),
+    repeated notes left out."""
     highest = {}
     for start, _, key in voice:
         highest[start] = max(key, highest.get(start, 0))
@@ -194,7 +218,8 @@ def tune_similarity(a: set, b: set) -> float:
 
 # %% ../nbs/00e_scores.ipynb #c135
 def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
-    """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or the end."""
+    """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or
+    the end."""
     end = 0.0
     for note in notes:
         if note.start > end + longest_rest:
@@ -208,7 +233,8 @@ def propose_score(
     kind: str,
     seconds: int = 18,  # at most
 ) -> tuple:
-    """(Score, tune) of a source, or (None, reason) if it does not suit. Piece, split and profile have to be settled by others."""
+    """(Score, tune) of a source, or (None, reason) if it does not suit. Piece, split and profile
+    have to be settled by others."""
     wanted, parts = VOICES[kind], read_parts(source)
     if len(parts) <= int(wanted[-1]) or not all(voices := [parts[int(v)] for v in wanted.split()]):
         return None, "too few voices"
@@ -217,16 +243,22 @@ def propose_score(
     if outside(transpose) > 0.05 * sum(map(len, voices)):
         return None, "too wide a range"
     starts = {start for voice in voices for start, *_ in voice}
-    density = len(starts) / max(start + length for voice in voices for start, length, _ in voice)  # notes in a quarter
-    tempo = round(min(max(96, 60 * 1.5 / density), 60 * 4.5 / density))                          # 1.5 to 4.5 in a second
+    # notes in a quarter
+    density = len(starts) / max(start + length for voice in voices for start, length, _ in voice)
+    # 1.5 to 4.5 in a second
+    tempo = round(min(max(96, 60 * 1.5 / density), 60 * 4.5 / density))
     score = Score("", source, kind, wanted, transpose, tempo, seconds)
     until = sounding_until(score_notes(score, parts))
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
-    return (score, tune_steps(voices[0])) if score.seconds >= min(seconds, 12) else (None, "too short, or a long rest")
+    return (score, tune_steps(voices[0])) if score.seconds >= min(seconds,
+                                                                  12) else (None,
+                                                                            "too short, or a long "
+                                                                            "rest")
 
 # %% ../nbs/00e_scores.ipynb #c138
 def piece_name(source: str) -> str:
-    """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60 characters."""
+    """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60
+    characters."""
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
@@ -234,11 +266,14 @@ def piece_name(source: str) -> str:
 # %% ../nbs/00e_scores.ipynb #c141
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
-    ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1), ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
-    ("full", "melody", 64, 7, 14), ("full", "two_voice", 24, 3, 6), ("full", "three_voice", 22, 3, 5), ("full", "four_voice", 18, 2, 5)]
+    ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1),
+    ("quick", "three_voice", 2, 0, 1), ("quick", "four_voice", 2, 1, 1),
+    ("full", "melody", 64, 7, 14), ("full", "two_voice", 24, 3, 6),
+    ("full", "three_voice", 22, 3, 5), ("full", "four_voice", 18, 2, 5)]
 
 def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
-    """The rows of scores.csv that `plan` asks for, drawn from the music21 corpus with `seed`. Takes minutes for all of them."""
+    """The rows of scores.csv that `plan` asks for, drawn from the music21 corpus with `seed`. Takes
+    minutes for all of them."""
     sources = {kind: iter(found) for kind, found in corpus_sources(seed).items()}
     chosen, tunes = [], []
     draw = random.Random(seed)
@@ -257,7 +292,8 @@ def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
 
 # %% ../nbs/00e_scores.ipynb #c142
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
-    """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv` was made."""
+    """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv`
+    was made."""
     scores = choose_scores(seed, plan)
     with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, [field.name for field in fields(Score)], lineterminator="\n")
@@ -269,4 +305,5 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
 def corpus_pieces(run: Run) -> list:
     """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
     used = PROFILES[:PROFILES.index(run.profile) + 1]
-    return [score for score in read_scores(run.root / "data" / "scores.csv") if score.profile in used]
+    return [score for score in read_scores(run.root / "data" / "scores.csv")
+            if score.profile in used]

@@ -39,9 +39,10 @@ from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 # %% ../nbs/07a_sound.ipynb #c093
 RATE, HOP = AUDIO_PRESETS["mst"].sample_rate, AUDIO_PRESETS["mst"].hop_length
 WINDOW, OVERLAP = 1024, 128  # frames of a window, and those it shares with the next: 24 s and 3 s
-EDGE, SEAM = 32, 16          # of the shared frames, those with the earlier window's latents alone, and the last of these, where sounds meet
+EDGE, SEAM = 32, 16
 
-def resample(blocks: Iterable[np.ndarray], rate: int, to: int, channels: int) -> Iterator[np.ndarray]:
+def resample(blocks: Iterable[np.ndarray], rate: int, to: int,
+             channels: int) -> Iterator[np.ndarray]:
     "Sound in blocks [n, channels] at the rate `to`, as if it were resampled in one go."
     stream = soxr.ResampleStream(rate, to, channels, dtype="float32")
     for block in blocks:
@@ -49,7 +50,8 @@ def resample(blocks: Iterable[np.ndarray], rate: int, to: int, channels: int) ->
     yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 def windows(blocks: Iterable[np.ndarray], size: int, hop: int) -> Iterator[tuple[np.ndarray, bool]]:
-    "Pieces [size, channels] of sound in blocks [n, channels], one every `hop` samples; the last is shorter. Also says which is the last."
+    """Pieces [size, channels] of sound in blocks [n, channels], one every `hop` samples; the last
+    is shorter. Also says which is the last."""
     rest = None
     for block in blocks:
         rest = block if rest is None else np.concatenate([rest, block])
@@ -61,33 +63,41 @@ def windows(blocks: Iterable[np.ndarray], size: int, hop: int) -> Iterator[tuple
 
 # %% ../nbs/07a_sound.ipynb #c095
 def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) -> Tensor:
-    """Sound [1, N] to [2, N], as far left or right, band by band, as the content [2, N'] was at that time; nothing for one channel.
+    """Sound [1, N] to [2, N], as far left or right, band by band, as the content [2, N'] was at
+    that time; nothing for one channel.
 
-    The shares of left and right in the power of each mel band are averaged over a fifth of a second; `spread_clips` [F, n_mels] brings them
+    The shares of left and right in the power of each mel band are averaged over a fifth of a
+    second; `spread_clips` [F, n_mels] brings them
     to frequencies.
-    """
+"""
     if len(content) == 1:
         return sound
     power = log_mel.bands @ log_mel.spectrum(content).abs().square()
     power = F.avg_pool1d(power, 9, 1, 4) + 1e-10  # [2, n_mels, T]
     spectrum = log_mel.spectrum(sound)
     share = spread @ (power / power.sum(0))[..., :spectrum.shape[-1]]  # [2, F, T]
-    return torch.istft((2 * share).sqrt() * spectrum, log_mel.config.n_fft, HOP, window=log_mel.window, length=sound.shape[1])
+    return torch.istft((2 * share).sqrt() * spectrum, log_mel.config.n_fft, HOP,
+                       window=log_mel.window, length=sound.shape[1])
 
 # %% ../nbs/07a_sound.ipynb #c096
 class SoundTransfer:
-    """Plays sound of any length in another style, window by window; `style` is what `LDM.encode_style` made of a clip.
+    """Plays sound of any length in another style, window by window; `style` is what
+    `LDM.encode_style` made of a clip.
 
-    Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP` frames: there their noise is the same,
-    their latents are blended, and the later one's phases begin as the earlier one's: one sound can become the other within a few frames.
-    """
-    def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor], num_inference_steps: int = 1,
+    Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP`
+    frames: there their noise is the same,
+    their latents are blended, and the later one's phases begin as the earlier one's: one sound can
+    become the other within a few frames.
+"""
+    def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
+                 num_inference_steps: int = 1,
                  guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
         if not 0 < strength <= 1:
             raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         self.ldm, self.vocoder, self.style, self.guidance_scale, self.seed = ldm, vocoder, style, guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
-        self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, max(1, round(strength * len(self.alphas))) - 1)
+        self.steps = ddim_timesteps(len(self.alphas), num_inference_steps,
+                                    max(1, round(strength * len(self.alphas))) - 1)
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
         self.callback = None  # called after each DDIM step of each window, as `ddim_sample` does
 
@@ -96,8 +106,10 @@ class SoundTransfer:
         middle = torch.from_numpy(window.mean(1, dtype=np.float32))[None].to(self.alphas.device)
         return self.log_mel.bands @ self.log_mel.spectrum(middle).abs().square()
 
-    def image(self, mel: Tensor, reference: Tensor, noise: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
-        "A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those `before` that it shares."
+    def image(self, mel: Tensor, reference: Tensor, noise: Tensor,
+              before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
+        `before` that it shares."""
         z = self.ldm.encode(self.log_mel.image(mel, reference))
         noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
         if before is None:
@@ -111,52 +123,66 @@ class SoundTransfer:
         return self.ldm.decode(z).clamp(0, 1), z
 
     def sound(self, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
-        "Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that one's."
+        """Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that
+        one's."""
         magnitude = self.vocoder.magnitude(image) * reference.sqrt()
         phase, meet = turning_phase(magnitude, HOP), EDGE - SEAM // 2
         if before is not None:
-            phase = phase + (self.log_mel.spectrum(before)[..., meet].angle() - phase[..., meet])[..., None]
+            phase = phase + (self.log_mel.spectrum(before)[..., meet].angle()
+                             - phase[..., meet])[..., None]
         return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
 
 # %% ../nbs/07a_sound.ipynb #c097
 @patch
 @torch.no_grad()
-def play(self: SoundTransfer, found: Iterable[tuple[np.ndarray, bool]],  # `windows` of the content, [n, channels] at 22 050 Hz
+def play(self: SoundTransfer, found: Iterable[tuple[np.ndarray, bool]],
+         # `windows` of the content, [n, channels] at 22 050 Hz
          reference: float,  # mel power of the content's loudest place
          ) -> Iterator[np.ndarray]:
-    "The content in the other style, in pieces [n, channels]; together they are as long as the content."
+    """The content in the other style, in pieces [n, channels]; together they are as long as the
+    content."""
     device, generator, shared = self.alphas.device, torch.Generator().manual_seed(self.seed), OVERLAP // 8
     reference = torch.tensor([reference], device=device)
-    noise, latents, mono, ending = torch.zeros(1, self.ldm.config.autoencoder.latent_dim, 16, 0), None, None, None
+    noise, latents, mono, ending = torch.zeros(1, self.ldm.config.autoencoder.latent_dim, 16,
+                                               0), None, None, None
     first, hop, seam = (EDGE - SEAM) * HOP, (WINDOW - OVERLAP) * HOP, SEAM * HOP
     for window, last in found:
         n, frames = len(window), max(128, 8 * -(-(len(window) // HOP + 2) // 8)) if last else WINDOW
         window = np.pad(window, ((0, max(0, frames * HOP - n)), (0, 0)))
         noise = noise[..., -shared:]
-        noise = torch.cat([noise, torch.randn((*noise.shape[:3], frames // 8 - noise.shape[-1]), generator=generator)], -1)
-        image, latents = self.image(self.power(window)[..., :frames], reference, noise.to(device), latents)
+        noise = torch.cat([noise, torch.randn((*noise.shape[:3], frames // 8 - noise.shape[-1]),
+                                              generator=generator)], -1)
+        image, latents = self.image(self.power(window)[..., :frames], reference, noise.to(device),
+                                    latents)
         latents, met = latents[..., -shared:], mono is not None
         mono = self.sound(image, reference, mono)
-        sound = pan_like(mono, torch.from_numpy(window).mT.contiguous().to(device), self.log_mel, self.vocoder.net.spread)
+        sound = pan_like(mono, torch.from_numpy(window).mT.contiguous().to(device), self.log_mel,
+                         self.vocoder.net.spread)
         mono = mono[:, hop:]
         if met:
-            sound[:, first:first + seam] = torch.lerp(ending, sound[:, first:first + seam], torch.linspace(0, 1, seam, device=device))
+            sound[:, first:first + seam] = torch.lerp(ending, sound[:, first:first + seam],
+                                                      torch.linspace(0, 1, seam, device=device))
         stop = n if last else hop + first
         ending = sound[:, stop:stop + seam]
         yield sound[:, first * met:stop].mT.cpu().numpy()
 
 # %% ../nbs/07a_sound.ipynb #c099
-def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # gives the content anew, in blocks [n, channels]
+def restyle(blocks: Callable[[], Iterable[np.ndarray]],
+            # gives the content anew, in blocks [n, channels]
              rate: int, channels: int, transfer: SoundTransfer,
-             progress: Callable[[float], None] = lambda seconds: None,  # told how many seconds more are done
+             progress: Callable[[float], None] = lambda seconds: None,
+            # told how many seconds more are done
              ) -> Iterator[np.ndarray]:
-    """The content in another style, in blocks [n, channels] at its own rate, as long and as loud as it (but not so loud that it clips).
+    """The content in another style, in blocks [n, channels] at its own rate, as long and as loud as
+    it (but not so loud that it clips).
 
-    What is between the content and its result lies on disk, so that an hour needs no more memory than a minute.
-    """
+    What is between the content and its result lies on disk, so that an hour needs no more memory
+    than a minute.
+"""
     def mono(block): return block.mean(1, dtype=np.float32)
     def pieces():
-        return windows(resample(blocks(), rate, RATE, channels), WINDOW * HOP, (WINDOW - OVERLAP) * HOP)
+        return windows(resample(blocks(), rate, RATE, channels), WINDOW * HOP,
+                       (WINDOW - OVERLAP) * HOP)
     loudest = max((transfer.power(window).max().item() for window, _ in pieces()), default=0.)
     if loudest < 1e-10:
         yield from (np.zeros_like(block) for block in blocks())
@@ -165,12 +191,15 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # gives the content ane
         peak = made = 0.
         for piece in transfer.play(pieces(), loudest):
             store.write(np.ascontiguousarray(piece, np.float32).tobytes())
-            peak, made = max(peak, np.abs(piece).max()), made + np.square(mono(piece), dtype=np.float64).sum()
+            peak, made = max(peak, np.abs(piece).max()), made + np.square(mono(piece),
+                                                                          dtype=np.float64).sum()
             progress(len(piece) / RATE)
-        energy = sum(np.square(mono(b), dtype=np.float64).sum() for b in resample(blocks(), rate, RATE, channels))
+        energy = sum(np.square(mono(b), dtype=np.float64).sum()
+                     for b in resample(blocks(), rate, RATE, channels))
         gain = np.float32(min(np.sqrt(energy / max(made, 1e-20)), .99 / max(peak, 1e-9)))
         store.seek(0)
-        stored = (np.frombuffer(part, np.float32).reshape(-1, channels) for part in iter(lambda: store.read(4 * channels * RATE), b""))
+        stored = (np.frombuffer(part, np.float32).reshape(-1, channels)
+                  for part in iter(lambda: store.read(4 * channels * RATE), b""))
         wanted = sum(len(block) for block in blocks())
         for block in resample((gain * block for block in stored), RATE, rate, channels):
             block = block[:wanted].clip(-1, 1)
@@ -191,13 +220,15 @@ def clearest_clip(sound: np.ndarray) -> np.ndarray:
         return np.pad(sound, (0, n - len(sound)))
     starts = range(0, len(sound) - n + 1, RATE // 2)
     def quieter(start):
-        return np.quantile(np.square(sound[start:start + n]).reshape(STYLE_FRAMES, HOP).mean(1), .25)
+        return np.quantile(np.square(sound[start:start + n]).reshape(STYLE_FRAMES, HOP).mean(1),
+                           .25)
     best = max(starts, key=quieter)
     return sound[best:best + n]
 
 @torch.no_grad()
 def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tensor]:
-    "What the model takes as a style: of sound [N] at 22 050 Hz, of a file, or of the clip that ships for one of the four instruments."
+    """What the model takes as a style: of sound [N] at 22 050 Hz, of a file, or of the clip that
+    ships for one of the four instruments."""
     if isinstance(clip, str) and clip in INSTRUMENTS:
         clip = project_root() / STYLES / f"{clip}.flac"
     sound = clip if isinstance(clip, np.ndarray) else AudioPreprocessor().load_audio(clip)[0]
@@ -208,8 +239,10 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tens
 
 # %% ../nbs/07a_sound.ipynb #c102
 def save_style_clips(run: Run, folder: str | Path):
-    "Write the clips that ship: {instrument}.flac, of the first validation piece, in a room (take `fluid`)."
-    for path, name in render_takes(replace(run, profile="full"), ("fluid",), ("val",), others=0, every=100).items():
+    """Write the clips that ship: {instrument}.flac, of the first validation piece, in a room (take
+    `fluid`)."""
+    for path, name in render_takes(replace(run, profile="full"), ("fluid",), ("val",), others=0,
+                                   every=100).items():
         with atomic_path(Path(folder) / f"{name}.flac") as part:
             sf.write(part, clearest_clip(AudioPreprocessor().load_audio(path)[0]), RATE)
 
@@ -218,7 +251,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 @contextmanager
 def open_sound(path: str | Path) -> Iterator[sf.SoundFile]:
-    "A sound file opened by libsndfile, or, where it cannot, a copy made by ffmpeg; `-` is what comes in on standard input."
+    """A sound file opened by libsndfile, or, where it cannot, a copy made by ffmpeg; `-` is what
+    comes in on standard input."""
     with ExitStack() as stack:
         name = "standard input" if str(path) == "-" else str(path)
         if str(path) == "-":
@@ -239,13 +273,15 @@ def open_sound(path: str | Path) -> Iterator[sf.SoundFile]:
         if not f.frames:
             raise ValueError(f"{name}: holds no sound")
         if f.channels > 2:
-            raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg -i ... -ac 2 mixes them)")
+            raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg "
+                             "-i ... -ac 2 mixes them)")
         yield f
 
 # %% ../nbs/07a_sound.ipynb #c104
 @contextmanager
 def open_output(path: str | Path) -> Iterator[Path]:
-    "A path to write sound to, that becomes `path` in the end; or a wav file that then goes to standard output, for `-`."
+    """A path to write sound to, that becomes `path` in the end; or a wav file that then goes to
+    standard output, for `-`."""
     if str(path) == "-":
         with tempfile.TemporaryDirectory() as folder:
             yield (part := Path(folder) / "sound.wav")
@@ -257,12 +293,16 @@ def open_output(path: str | Path) -> Iterator[Path]:
     with atomic_path(path) as part:
         yield part
 
-def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransfer, progress: bool = True) -> dict[str, float]:
-    """Write the content in another style to `output`, as long and as loud, at the same rate: wav, flac, ogg or mp3 by its suffix.
+def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransfer,
+                  progress: bool = True) -> dict[str, float]:
+    """Write the content in another style to `output`, as long and as loud, at the same rate: wav,
+    flac, ogg or mp3 by its suffix.
 
-    `-` is standard input, or a wav file on standard output. The result's `seconds` of sound, and how many were made in a second
-    (`times_real_time`). ValueError, FileNotFoundError or RuntimeError say in a line what cannot be read or written; then nothing is left.
-    """
+    `-` is standard input, or a wav file on standard output. The result's `seconds` of sound, and
+    how many were made in a second
+    (`times_real_time`). ValueError, FileNotFoundError or RuntimeError say in a line what cannot be
+    read or written; then nothing is left.
+"""
     start = time.perf_counter()
     with open_sound(content) as f, open_output(output) as part:
         name = "standard input" if str(content) == "-" else str(content)
@@ -273,11 +313,13 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
                     raise ValueError(f"{name}: holds samples that are not finite numbers")
                 yield block
         seconds = f.frames / f.samplerate
-        with tqdm(total=round(seconds, 1), unit="s", desc=Path(name).name, disable=not progress) as bar:
+        with tqdm(total=round(seconds, 1), unit="s", desc=Path(name).name,
+                  disable=not progress) as bar:
             try:
                 g = sf.SoundFile(part, "w", f.samplerate, f.channels)
             except (sf.LibsndfileError, ValueError) as error:
-                raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} Hz ({error})") from None
+                raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} "
+                                 f"Hz ({error})") from None
             with g:
                 for block in restyle(blocks, f.samplerate, f.channels, transfer, bar.update):
                     g.write(block)
@@ -286,9 +328,11 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
 # %% ../nbs/07a_sound.ipynb #c106
 def torch_device(name: str) -> torch.device:
     "`auto` takes a GPU where there is one."
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto"
+                        else name)
 
-def mix_styles(ldm: LDM, style: str | Path | np.ndarray, other: str | Path | np.ndarray | None = None,
+def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
+               other: str | Path | np.ndarray | None = None,
                 mix: float = .5) -> dict[str, Tensor]:
     "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
     if not 0 <= mix <= 1:
@@ -298,9 +342,11 @@ def mix_styles(ldm: LDM, style: str | Path | np.ndarray, other: str | Path | np.
     first, second = encode_style_clip(ldm, style), encode_style_clip(ldm, other)
     return {k: torch.lerp(first[k], second[k], mix) for k in first}
 
-def load_transfer(style: str | Path | np.ndarray, device: str = "auto", other: str | Path | np.ndarray | None = None, mix: float = .5,
+def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
+                  other: str | Path | np.ndarray | None = None, mix: float = .5,
                   **options) -> SoundTransfer:
-    "A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed; `options` are its own."
+    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
+    `options` are its own."""
     device = torch_device(device)
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
     return SoundTransfer(ldm, vocoder, mix_styles(ldm, style, other, mix), **options)

@@ -36,23 +36,31 @@ class Take:
     expressive: bool = False       # tempo, loudness, length and onset of the notes vary
     rooms: bool = False            # every piece in a room of its own
     gain: float = GAIN             # of the synthesizer; fonts differ in level
-    performance: str = ""          # the take whose timing, loudness and rooms these are; empty: its own
-    deep: bool = False             # what lies below some key, drawn for each piece, sounds an octave or two lower
-    high: bool = False             # what lies above some key, drawn for each piece, sounds an octave higher
+    # the take whose timing, loudness and rooms these are; empty: its own
+    performance: str = ""
+    # what lies below some key, drawn for each piece, sounds an octave or two lower
+    deep: bool = False
+    # what lies above some key, drawn for each piece, sounds an octave higher
+    high: bool = False
     chords: bool = False           # chords that ring, broken or strummed, instead of the voices
 
-TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8), "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
+TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8),
+         "musescore": Take("MuseScore_General_Lite", True, True, 0.8),
          "timgm": Take("TimGM6mb", True, True, 0.8), "dry": Take("FluidR3_GM", True, False, 0.8),
-         "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore"), "freepats": Take("freepats", True, True, 1.2, "fluid"),
-         "generaluser": Take("GeneralUser-v1.47", True, True, 0.8, "fluid"), "a320u": Take("A320U", True, True, 0.8, "musescore"),
-         "deep": Take("FluidR3_GM", True, True, 0.7, deep=True), "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True),
+         "crossed": Take("FluidR3_GM", True, True, 0.8, "musescore"),
+         "freepats": Take("freepats", True, True, 1.2, "fluid"),
+         "generaluser": Take("GeneralUser-v1.47", True, True, 0.8, "fluid"),
+         "a320u": Take("A320U", True, True, 0.8, "musescore"),
+         "deep": Take("FluidR3_GM", True, True, 0.7, deep=True),
+         "deep_freepats": Take("freepats", True, True, 1.2, "deep", deep=True),
          "deep_generaluser": Take("GeneralUser-v1.47", True, True, 0.7, "deep", deep=True),
          "wide": Take("FluidR3_GM", True, True, 0.7, deep=True, high=True),
          "wide_a320u": Take("A320U", True, True, 0.8, "wide", deep=True, high=True),
          "chords": Take("FluidR3_GM", True, True, 0.4, chords=True),
          "chords_generaluser": Take("GeneralUser-v1.47", True, True, 0.4, "chords", chords=True),
          "chords_freepats": Take("freepats", True, True, 0.6, "chords", chords=True),
-         "sampled": Take("tonejs", True, True, 0.8, "fluid"), "deep_sampled": Take("tonejs", True, True, 0.8, "deep", deep=True),
+         "sampled": Take("tonejs", True, True, 0.8, "fluid"),
+         "deep_sampled": Take("tonejs", True, True, 0.8, "deep", deep=True),
          "wide_sampled": Take("tonejs", True, True, 0.8, "wide", deep=True, high=True),
          "chords_sampled": Take("tonejs", True, True, 0.4, "chords", chords=True)}
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
@@ -63,11 +71,14 @@ def add_expression(
     seconds: float,  # what is later is left out
     draw,            # random.Random
 ) -> list:
-    """The notes as a player with a will might play them: new notes, ordered by start and key, the first one at 0."""
+    """The notes as a player with a will might play them: new notes, ordered by start and key, the
+    first one at 0."""
     slower, depth, period, phase = 1 + 0.15 * draw.random(), 0.06 * draw.random(), draw.uniform(3, 8), draw.uniform(0, 6.28)
     def warp(t):
-        return slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase) - np.sin(phase)))
-    level, swell, bar, tie = draw.uniform(52, 100), draw.uniform(0, 14), draw.uniform(2, 6), draw.uniform(0.55, 1.08)
+        return slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase)
+                                                      - np.sin(phase)))
+    level, swell, bar, tie = draw.uniform(52, 100), draw.uniform(0,
+                                                                 14), draw.uniform(2, 6), draw.uniform(0.55, 1.08)
     played, last = [], {}
     for i, note in enumerate(notes):
         start = max(0., warp(note.start) + (min(abs(draw.gauss(0, 0.012)), 0.04) if i else 0))
@@ -76,21 +87,24 @@ def add_expression(
         if note.pitch in last:
             last[note.pitch].end = min(last[note.pitch].end, start)  # the string is struck again
         if start < seconds - 0.1:
-            last[note.pitch] = pretty_midi.Note(round(min(max(loudness, 25), 120)), note.pitch, start, end)
+            last[note.pitch] = pretty_midi.Note(round(min(max(loudness, 25), 120)), note.pitch,
+                                                start, end)
             played.append(last[note.pitch])
     return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
 
 # %% ../nbs/00g_takes.ipynb #c111
 def transpose_notes(notes: list, semitones) -> list:
     """New notes, of pretty_midi, each moved by `semitones` of its key, ordered by start and key."""
-    moved = [pretty_midi.Note(n.velocity, n.pitch + semitones(n.pitch), n.start, n.end) for n in notes]
+    moved = [pretty_midi.Note(n.velocity, n.pitch + semitones(n.pitch), n.start, n.end)
+             for n in notes]
     return sorted(moved, key=lambda note: (note.start, note.pitch))
 
 def lower_octaves(
     notes: list,  # of pretty_midi, ordered by start and key
     draw,         # random.Random
 ) -> list:
-    """The notes with all that lie below some key moved down, by one octave as a rule, by two at times: new notes, in order."""
+    """The notes with all that lie below some key moved down, by one octave as a rule, by two at
+    times: new notes, in order."""
     below = HIGHEST + 1 if draw.random() < 0.4 else draw.randint(LOWEST + 4, HIGHEST - 4)
     down = draw.choice((12, 12, 24))
     return transpose_notes(notes, lambda key: -down * (key < below))
@@ -99,7 +113,8 @@ def raise_octaves(
     notes: list,  # of pretty_midi, ordered by start and key
     draw,         # random.Random
 ) -> list:
-    """The notes, in half of the pieces with those above some key moved up by an octave: new notes, in order."""
+    """The notes, in half of the pieces with those above some key moved up by an octave: new notes,
+    in order."""
     above = draw.randint(LOWEST + 12, HIGHEST - 8) if draw.random() < 0.5 else HIGHEST + 1
     return transpose_notes(notes, lambda key: 12 * (key > above))
 
@@ -109,17 +124,21 @@ def ringing_chords(
     seconds: float,  # what is later is left out
     draw,            # random.Random
 ) -> list:
-    """New notes: what is heard within a while becomes a chord, broken, strummed, or below its tune, that rings until
+    """New notes: what is heard within a while becomes a chord, broken, strummed, or below its tune,
+    that rings until
     the next one; in an octave, with a bass, drawn for each piece."""
-    span, step, manner = draw.uniform(0.6, 1.8), draw.uniform(0.1, 0.32), draw.choice(("broken", "strummed", "below"))
-    down, bass, ringing, struck = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12, 24)), draw.choice((0.25, 1, 1, 1)), []
+    span, step, manner = draw.uniform(0.6, 1.8), draw.uniform(0.1,
+                                                              0.32), draw.choice(("broken", "strummed", "below"))
+    down, bass, ringing, struck = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12,
+                                                                                24)), draw.choice((0.25, 1, 1, 1)), []
     notes = transpose_notes(notes, lambda key: -down)
     for start in np.arange(0, seconds - 0.1, span):
         if not (now := [n for n in notes if n.start < start + span and n.end > start + 0.05]):
             continue
         keys, loudness = sorted({n.pitch for n in now})[-4:], np.mean([n.velocity for n in now])
         def strike(t, key, louder):
-            return struck.append((t, key, t + max(ringing * (start + span - t), step), loudness + louder))
+            return struck.append((t, key, t + max(ringing * (start + span - t), step),
+                                  loudness + louder))
         def lower(by):  # the lowest string of a bass is 28
             return keys[0] - by if keys[0] - by >= 28 else keys[0]
         chord = sorted({lower(bass), *keys, *([lower(12), keys[0] + 12] if len(keys) < 3 else [])})
@@ -134,47 +153,64 @@ def ringing_chords(
         for j in range(1, int(span / step)):
             strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
         if manner == "below":
-            struck += [(n.start, n.pitch, n.end, n.velocity + 10) for n in now if n.pitch == keys[-1] and n.start >= start]
+            struck += [(n.start, n.pitch, n.end, n.velocity + 10) for n in now
+                       if n.pitch == keys[-1] and n.start >= start]
     played, last = [], {}
     for start, key, end, loudness in sorted(struck):
         if key in last:
             last[key].end = min(last[key].end, start)  # the string is struck again
         if start < seconds - 0.1:
-            last[key] = pretty_midi.Note(round(min(max(loudness + draw.gauss(0, 5), 25), 120)), key, start, min(end, seconds))
+            last[key] = pretty_midi.Note(round(min(max(loudness + draw.gauss(0, 5), 25), 120)),
+                                         key, start, min(end, seconds))
             played.append(last[key])
     return [n for n in played if n.end > n.start]
 
 # %% ../nbs/00g_takes.ipynb #c114
 OTHERS = {  # General MIDI program, octaves up
-    "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0), "vibraphone": (11, 0),
-    "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2), "trumpet": (56, 0), "french_horn": (60, -1),
+    "nylon_guitar": (24, 0), "electric_guitar": (27, -1), "harpsichord": (6, 0), "celesta": (8, 0),
+    "vibraphone": (11, 0),
+    "marimba": (12, 0), "organ": (19, 0), "accordion": (21, 0), "cello": (42, -2),
+    "trumpet": (56, 0), "french_horn": (60, -1),
     "clarinet": (71, 0), "flute": (73, 0), "bassoon": (70, -2)}
 MORE = {  # freepats has all of these
-    "bright_piano": (1, 0), "electric_grand": (2, 0), "electric_piano": (4, 0), "fm_piano": (5, 0), "clavinet": (7, 0),
-    "glockenspiel": (9, 0), "xylophone": (13, 0), "tubular_bells": (14, 0), "dulcimer": (15, 0), "hammond_organ": (16, 0),
-    "jazz_guitar": (26, 0), "muted_guitar": (28, 0), "overdriven_guitar": (29, 0), "pizzicato": (45, 0), "strings": (48, 0),
-    "trombone": (57, -1), "muted_trumpet": (59, 0), "soprano_sax": (64, 0), "alto_sax": (65, 0), "tenor_sax": (66, 0),
-    "piccolo": (72, 0), "recorder": (74, 0), "pan_flute": (75, 0), "ocarina": (79, 0), "sitar": (104, 0), "steel_drums": (114, 0)}
+    "bright_piano": (1, 0), "electric_grand": (2, 0), "electric_piano": (4, 0), "fm_piano": (5, 0),
+    "clavinet": (7, 0),
+    "glockenspiel": (9, 0), "xylophone": (13, 0), "tubular_bells": (14, 0), "dulcimer": (15, 0),
+    "hammond_organ": (16, 0),
+    "jazz_guitar": (26, 0), "muted_guitar": (28, 0), "overdriven_guitar": (29, 0),
+    "pizzicato": (45, 0), "strings": (48, 0),
+    "trombone": (57, -1), "muted_trumpet": (59, 0), "soprano_sax": (64, 0), "alto_sax": (65, 0),
+    "tenor_sax": (66, 0),
+    "piccolo": (72, 0), "recorder": (74, 0), "pan_flute": (75, 0), "ocarina": (79, 0),
+    "sitar": (104, 0), "steel_drums": (114, 0)}
 RARE = {
-    "music_box": (10, 0), "harmonica": (22, 0), "viola": (41, 0), "choir": (52, 0), "bagpipe": (109, 0), "square_lead": (80, 0),
+    "music_box": (10, 0), "harmonica": (22, 0), "viola": (41, 0), "choir": (52, 0),
+    "bagpipe": (109, 0), "square_lead": (80, 0),
     "koto": (107, 0), "kalimba": (108, 0), "fiddle": (110, 0), "whistle": (78, 0)}
-SAMPLED = {name: how for name, how in {**OTHERS, **MORE}.items() if how[0] in SAMPLES}  # single notes of these were recorded
-UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}  # no model is trained on these, nor on their relatives shamisen, shanai, English horn
-LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}  # where real ones mostly play
-ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()} | OTHERS | MORE | RARE | LOW | UNHEARD
+# single notes of these were recorded
+SAMPLED = {name: how for name, how in {**OTHERS, **MORE}.items() if how[0] in SAMPLES}
+# no model is trained on these, nor on their relatives shamisen, shanai, English horn
+UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}
+# where real ones mostly play
+LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}
+ALL_INSTRUMENTS = {name: (program, 0) for name,
+                   program in PROGRAMS.items()} | OTHERS | MORE | RARE | LOW | UNHEARD
 
 # %% ../nbs/00g_takes.ipynb #c117
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
     font = f"{soundfont.name}, {soundfont.stat().st_size} bytes" if soundfont.is_file() else f"{soundfont.name}, {SAMPLES[program]}"
-    how = {k: v for k, v in asdict(TAKES[take]).items() if k not in ("performance", "deep", "high", "chords") or v}
+    how = {k: v for k, v in asdict(TAKES[take]).items()
+           if k not in ("performance", "deep", "high", "chords") or v}
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
-    return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain, "version": 1} | extra)
+    return json.dumps(row | {"program": program, "soundfont": font, "gain": TAKES[take].gain,
+                             "version": 1} | extra)
 
 # %% ../nbs/00g_takes.ipynb #c118
 def read_recipe(path) -> str:
-    """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to its end."""
+    """What `recipe` wrote into a recording; empty if there is no such file or it cannot be read to
+    its end."""
     try:
         with sf.SoundFile(path) as f:
             f.seek(f.frames - 1)
@@ -201,10 +237,13 @@ def render_piece(
     """Render what is missing or out of date of a piece; returns the paths that were written."""
     how = TAKES[take]
     draw = random.Random(f"{score.piece} {how.performance or take}")
-    soundfont, notes, written = find_soundfont(soundfont or (None if take == "plain" else how.soundfont)), None, []
+    soundfont, notes, written = find_soundfont(soundfont
+                                               or (None if take == "plain"
+                                                   else how.soundfont)), None, []
     room = (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
     for instrument in instruments:
-        path, (program, octaves) = Path(output_path) / instrument / f"{score.piece}.flac", ALL_INSTRUMENTS[instrument]
+        path, (program,
+               octaves) = Path(output_path) / instrument / f"{score.piece}.flac", ALL_INSTRUMENTS[instrument]
         comment = recipe(score, program, take, soundfont)
         if read_recipe(path) == comment:
             continue
@@ -214,7 +253,8 @@ def render_piece(
             notes = lower_octaves(notes, draw) if how.deep else notes
             notes = raise_octaves(notes, draw) if how.high else notes
             notes = ringing_chords(notes, score.seconds - TAIL, draw) if how.chords else notes
-        played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end) for n in notes]
+        played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
+                  for n in notes]
         audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
         with atomic_path(path) as part:
             part.write_bytes(flac_bytes(audio, comment))
@@ -225,26 +265,36 @@ def render_piece(
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
-    instruments=INSTRUMENTS,  # names of ALL_INSTRUMENTS; or a function of the piece's place in the list that gives them
+    instruments=INSTRUMENTS,
+    # names of ALL_INSTRUMENTS; or a function of the piece's place in the list that gives them
     pieces=None,              # only these; None: all in the list
     soundfont=None,           # a file; None: the take's
     workers: int = None,      # threads; None: one for each core
     take: str = "plain",      # a name of TAKES
     shard: tuple = None,      # (i, n): only the pieces in shard i of n
 ) -> list:
-    """Render all pieces by all instruments; returns the paths, in the list's order. What is there already is kept.
+    """Render all pieces by all instruments; returns the paths, in the list's order. What is there
+    already is kept.
 
-    A piece that fails does not stop the others; RuntimeError names all that did, at the end. A full disk does.
-    """
+    A piece that fails does not stop the others; RuntimeError names all that did, at the end. A full
+    disk does.
+"""
     scores = [s for s in read_scores(scores_csv) if pieces is None or s.piece in pieces]
-    played_by = [tuple(instruments(i)) if callable(instruments) else tuple(instruments) for i in range(len(scores))]
-    if unknown := sorted(set(pieces or ()) - {s.piece for s in scores}) + sorted(set(sum(played_by, ())) - set(ALL_INSTRUMENTS)):
-        raise ValueError(f"not in {scores_csv} or among {', '.join(ALL_INSTRUMENTS)}: {', '.join(unknown)}")
+    played_by = [tuple(instruments(i)) if callable(instruments) else tuple(instruments)
+                 for i in range(len(scores))]
+    if unknown := sorted(set(pieces or ())
+                         - {s.piece for s in scores}) + sorted(set(sum(played_by, ()))
+                                                               - set(ALL_INSTRUMENTS)):
+        raise ValueError(f"not in {scores_csv} or among {', '.join(ALL_INSTRUMENTS)}: "
+                         f"{', '.join(unknown)}")
     played = [(s, names) for s, names in zip(scores, played_by) if in_shard(s.piece, shard)]
     failed = {}
-    find_soundfont(soundfont or (None if take == "plain" else TAKES[take].soundfont)), find_synthesizer()
-    with folder_lock(output_path, "rendering", shard), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = {pool.submit(render_piece, s, output_path, names, soundfont, take): s for s, names in played}
+    find_soundfont(soundfont
+                   or (None if take == "plain" else TAKES[take].soundfont)), find_synthesizer()
+    with folder_lock(output_path, "rendering", shard), ThreadPoolExecutor(workers
+                                                                          or os.cpu_count()) as pool:
+        jobs = {pool.submit(render_piece, s, output_path, names, soundfont, take): s for s,
+                names in played}
         try:
             for job in tqdm(as_completed(jobs), "scores to sound", len(jobs), unit="piece"):
                 if isinstance(error := job.exception(), WriteError):
@@ -255,8 +305,10 @@ def render_corpus(
             pool.shutdown(cancel_futures=True)
             raise
     if failed:
-        reasons = "; ".join(f"{s.piece} ({failed[s.piece]})" for s, _ in played if s.piece in failed)
-        raise RuntimeError(f"{len(failed)} of {len(played)} pieces could not be rendered: {reasons}")
+        reasons = "; ".join(f"{s.piece} ({failed[s.piece]})" for s,
+                            _ in played if s.piece in failed)
+        raise RuntimeError(f"{len(failed)} of {len(played)} pieces could not be rendered: "
+                           f"{reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s, names in played for i in names]
 
 # %% ../nbs/00g_takes.ipynb #c148
@@ -269,13 +321,17 @@ def render_takes(
     every: int = 1,     # of each split one piece in so many
     pool=OTHERS,        # names of ALL_INSTRUMENTS
 ) -> dict:
-    """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done before."""
+    """Recordings of the run's pieces, {path: instrument}, rendered now unless that was done
+    before."""
     names, found = list(pool), {}
-    pieces = [piece for split in splits for piece in [s.piece for s in corpus_pieces(run) if s.split == split][::every]]
+    pieces = [piece for split in splits
+              for piece in [s.piece for s in corpus_pieces(run) if s.split == split][::every]]
     for take in takes:
-        k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0  # other instruments in each of the training takes
+        # other instruments in each of the training takes
+        k = TRAIN_TAKES.index(take) if take in TRAIN_TAKES else 0
         def playing(i):
-            return (*instruments, *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
+            return (*instruments,
+                    *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
         folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
         paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
         found |= {path: path.parent.name for path in paths}

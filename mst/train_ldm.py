@@ -50,36 +50,45 @@ class LDMTraining:
     style_weight: float = 3.
     diffusion_weight: float = 1.
     ema_decay: float = 0.  # 0: none, as in the report
-    compression: AutoencoderTraining = AutoencoderTraining()  # weights within the reconstruction loss, and the features
+    # weights within the reconstruction loss, and the features
+    compression: AutoencoderTraining = AutoencoderTraining()
     # what follows is for examples from twins, at the end of this notebook
-    pairs: str = "strangers"        # strangers: content and style as in the report; own: both of one instrument; twins: with a target
+    pairs: str = "strangers"
     vary: bool = False              # whether clips are varied
-    blends: float = 0.              # share of the examples whose target lies between two instruments
+    # share of the examples whose target lies between two instruments
+    blends: float = 0.
     drop_style: float = 0.          # share of the examples without style, for guidance
     noise_levels: int = 1           # of each example; the report's future work (4.10.1)
-    noisier: float = 1.             # t is T u^(1 / noisier), u uniform: above 1, more of the noisy steps
+    # t is T u^(1 / noisier), u uniform: above 1, more of the noisy steps
+    noisier: float = 1.
     max_grad_norm: float | None = None
     label_weight: float = 0.        # of `label_loss`; the report's future work (6)
 
 LDM_TRAINING_PRESETS = {
     "report": LDMTraining(),
-    "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0., style_weight=0., ema_decay=.999,
-                       pairs="twins", vary=True, drop_style=.1, noise_levels=2, noisier=2., max_grad_norm=1.)}
+    "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0.,
+                       style_weight=0., ema_decay=.999,
+                       pairs="twins", vary=True, drop_style=.1, noise_levels=2, noisier=2.,
+                       max_grad_norm=1.)}
 
 # %% ../nbs/05_train_ldm.ipynb #c008
 def ldm_training(run: Run) -> LDMTraining:
-    "The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the large VGGish."
+    """The report's hyperparameters, shortened for `smoke` and `quick`, which also do without the
+    large VGGish."""
     run, training = run.report, LDM_TRAINING_PRESETS["report"]
     if run.profile == "full":
         return training
     sizes = run.pick(smoke={"epochs": 2, "num_pairs": 48, "batch_size": 16},
                      quick={"epochs": 12, "num_pairs": 1200, "batch_size": 16}, full={})
     features = replace(training.compression.features, weights="instruments")
-    return replace(training, **sizes, learning_rate=3e-4, compression=replace(training.compression, features=features))
+    return replace(training, **sizes, learning_rate=3e-4,
+                   compression=replace(training.compression, features=features))
 
 # %% ../nbs/05_train_ldm.ipynb #c009
-def pair_datasets(run: Run, num_pairs: int) -> tuple[SpectrogramPairDataset, SpectrogramPairDataset]:
-    "Seeded training pairs, and a tenth as many validation pairs, each from the pieces of its split."
+def pair_datasets(run: Run, num_pairs: int) -> tuple[SpectrogramPairDataset,
+                                                     SpectrogramPairDataset]:
+    """Seeded training pairs, and a tenth as many validation pairs, each from the pieces of its
+    split."""
     corpus, datasets = prepare_corpus(run), []
     for split, n in (("train", num_pairs), ("val", max(16, num_pairs // 10))):
         path, pieces = run.folder / f"pairings_{split}_{n}.csv", corpus.splits[split]
@@ -89,25 +98,35 @@ def pair_datasets(run: Run, num_pairs: int) -> tuple[SpectrogramPairDataset, Spe
 
 # %% ../nbs/05_train_ldm.ipynb #kept
 class CachedImages:
-    """The images of data sets of pairs on `device`, as bytes, and what stays the same while a model learns from them.
+    """The images of data sets of pairs on `device`, as bytes, and what stays the same while a model
+    learns from them.
 
-    `pairs` are the data sets again, as tensors [N, 2] with the numbers of content and style; `labels` the images' instruments.
-    """
+    `pairs` are the data sets again, as tensors [N, 2] with the numbers of content and style;
+    `labels` the images' instruments.
+"""
     def __init__(self, *datasets: SpectrogramPairDataset, device: str | torch.device = "cpu"):
-        keys = [[((k, a, i), (k, b, j)) for a, i, b, j in data.pairs] for k, data in enumerate(datasets)]
-        number = {key: n for n, key in enumerate(dict.fromkeys(key for of in keys for pair in of for key in pair))}
+        keys = [[((k, a, i), (k, b, j)) for a, i, b, j in data.pairs] for k,
+                data in enumerate(datasets)]
+        number = {key: n for n, key in enumerate(dict.fromkeys(key for of in keys for pair in of
+                                                               for key in pair))}
         self.pairs = [torch.tensor([[number[a], number[b]] for a, b in of]) for of in keys]
         pixels = [torch.tensor(datasets[k].datasets[label].pixels(i)) for k, label, i in number]
-        self.images = torch.stack(pixels)[:, None, :, :AUDIO_PRESETS["report"].crop_frames].to(device)  # [N, 1, 128, 128]
+        # [N, 1, 128, 128]
+        self.images = torch.stack(pixels)[:, None, :,
+                                          :AUDIO_PRESETS["report"].crop_frames].to(device)
         self.labels = [label for _, label, _ in number]
         self.latents, self.features = None, None
 
-    def __getitem__(self, numbers: Tensor | slice) -> Tensor: return self.images[numbers].float().div(255)
+    def __getitem__(self,
+                    numbers: Tensor | slice) -> Tensor: return self.images[numbers].float().div(255)
 
     @torch.no_grad()
-    def precompute(self, encoder: nn.Module, feature_loss: nn.Module | None = None, bf16: bool = False, max_gb: float = 2.):
-        "Keep the latents of all images, and their features if they take at most `max_gb`, in the precision they are trained with."
-        size, device = 2, self.images.device  # as many at once as the feature loss takes: the same to the last bit
+    def precompute(self, encoder: nn.Module, feature_loss: nn.Module | None = None,
+                   bf16: bool = False, max_gb: float = 2.):
+        """Keep the latents of all images, and their features if they take at most `max_gb`, in the
+        precision they are trained with."""
+        # as many at once as the feature loss takes: the same to the last bit
+        size, device = 2, self.images.device
         parts = [slice(n, n + size) for n in range(0, len(self.images), size)]
         self.latents = torch.cat([encoder(self[part]) for part in parts])
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -115,18 +134,23 @@ class CachedImages:
             layers, N = of(self[parts[0]]), len(self.images)
             if not layers or N / size * sum(phi.nbytes for phi in layers) > max_gb * 1e9:
                 return
-            self.features = [phi.new_empty((N, *phi.shape[1:])).to(memory_format=torch.channels_last) for phi in layers]
+            self.features = [phi.new_empty((N,
+                                            *phi.shape[1:])).to(memory_format=torch.channels_last)
+                             for phi in layers]
             for part in parts:
                 for kept, phi in zip(self.features, of(self[part])):
                     kept[part] = phi
 
 # %% ../nbs/05_train_ldm.ipynb #c013
 class LDMLoss:
-    """The objective as a loss function for `Trainer`: equations 9 to 12 on a batch of pairs, of places in `twins`, or of pairs in `kept`.
+    """The objective as a loss function for `Trainer`: equations 9 to 12 on a batch of pairs, of
+    places in `twins`, or of pairs in `kept`.
 
-    Returns `loss` and its terms `reconstruction`, `style` and `diffusion`, before weighting; those without weight are left out.
-    """
-    def __init__(self, training: LDMTraining, device: str | torch.device = "cpu", twins: "TwinImages | None" = None,
+    Returns `loss` and its terms `reconstruction`, `style` and `diffusion`, before weighting; those
+    without weight are left out.
+"""
+    def __init__(self, training: LDMTraining, device: str | torch.device = "cpu",
+                 twins: "TwinImages | None" = None,
                  kept: CachedImages | None = None):
         self.training, self.device, self.twins, self.kept = training, torch.device(device), twins, kept
         self.feature_loss = None
@@ -145,14 +169,20 @@ class LDMLoss:
         rand, B = {"generator": generator, "device": content.device}, len(content) * w.noise_levels
         T = ldm.config.diffusion.num_timesteps
         t = (T * torch.rand(B, **rand) ** (1 / w.noisier)).long().clamp(max=T - 1)
-        noise = torch.randn(B, size.latent_dim, 128 >> size.num_downsamples, content.shape[-1] >> size.num_downsamples, **rand)
-        without_style = torch.rand(B, **rand) < w.drop_style if w.drop_style and ldm.training else None
+        noise = torch.randn(B, size.latent_dim, 128 >> size.num_downsamples,
+                            content.shape[-1] >> size.num_downsamples, **rand)
+        without_style = torch.rand(B,
+                                   **rand) < w.drop_style if w.drop_style and ldm.training else None
         z_content = content if self.kept is None else self.kept.latents[batch[:, 0]]
-        result = ldm(z_content, style, t, noise, target, without_style, decode=self.feature_loss is not None)
-        losses = {"diffusion": F.mse_loss(result.output, ldm.forward_diffusion.training_target(result.z_0, t, result.noise))}
+        result = ldm(z_content, style, t, noise, target, without_style,
+                     decode=self.feature_loss is not None)
+        losses = {"diffusion": F.mse_loss(result.output,
+                                          ldm.forward_diffusion.training_target(result.z_0, t,
+                                                                                result.noise))}
         loss = w.diffusion_weight * losses["diffusion"]
         if self.feature_loss:
-            losses |= self.picture_losses(result, content if target is None else target, style, batch)
+            losses |= self.picture_losses(result, content if target is None else target, style,
+                                          batch)
         if w.reconstruction_weight:
             loss = loss + w.reconstruction_weight * losses["reconstruction"]
         if w.style_weight:
@@ -164,8 +194,10 @@ class LDMLoss:
 
 # %% ../nbs/05_train_ldm.ipynb #pictures
 @patch
-def picture_losses(self: LDMLoss, result: LDMOutput, wanted: Tensor, style: Tensor, batch) -> dict[str, Tensor]:
-    "`reconstruction` and `style` where they have a weight; the features of the decoded image are computed once for both."
+def picture_losses(self: LDMLoss, result: LDMOutput, wanted: Tensor, style: Tensor,
+                   batch) -> dict[str, Tensor]:
+    """`reconstruction` and `style` where they have a weight; the features of the decoded image are
+    computed once for both."""
     w = self.training
     def features(images, column):
         images = images.repeat(w.noise_levels, 1, 1, 1)
@@ -176,25 +208,33 @@ def picture_losses(self: LDMLoss, result: LDMOutput, wanted: Tensor, style: Tens
     references = {"reconstruction": features(wanted, 0)} if w.reconstruction_weight else {}
     if w.style_weight:
         references["style"] = features(style, 1)
-    losses = dict(zip(references, self.feature_loss.compare(result.image, list(references.values()))))
+    losses = dict(zip(references,
+                      self.feature_loss.compare(result.image, list(references.values()))))
     if w.reconstruction_weight:
         wanted, perceptual = wanted.repeat(w.noise_levels, 1, 1, 1), losses["reconstruction"]
-        losses["reconstruction"] = compression_loss(wanted, result.image, result.z_0, self.feature_loss, w.compression, perceptual)["loss"]
+        losses["reconstruction"] = compression_loss(wanted, result.image, result.z_0,
+                                                    self.feature_loss, w.compression,
+                                                    perceptual)["loss"]
     return losses
 
 # %% ../nbs/05_train_ldm.ipynb #c014
 @patch
-def batch_clips(self: LDMLoss, batch, generator: torch.Generator, vary: bool) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
-    "Content, style, target and the style's instruments; the target is None where it is the content."
+def batch_clips(self: LDMLoss, batch, generator: torch.Generator,
+                vary: bool) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
+    """Content, style, target and the style's instruments; the target is None where it is the
+    content."""
     if self.kept is not None:
         content, style = batch.T
-        return self.kept[content], self.kept[style], None, [self.kept.labels[n] for n in style.tolist()]
+        return self.kept[content], self.kept[style], None, [self.kept.labels[n]
+                                                            for n in style.tolist()]
     if self.twins is None:
         (content, _), (style, labels) = batch
         return content, style, None, labels
-    rng = random.Random(int(torch.randint(2 ** 62, (), generator=generator, device=generator.device)))
+    rng = random.Random(int(torch.randint(2 ** 62, (), generator=generator,
+                                          device=generator.device)))
     *clips, names = self.twins.draw(batch.tolist(), rng, blends=self.training.blends * vary)
-    content, target, style = clips_to_images([clip.to(self.device) for clip in clips], generator, vary and self.training.vary)
+    content, target, style = clips_to_images([clip.to(self.device) for clip in clips], generator,
+                                             vary and self.training.vary)
     labels = [b for _, b in names]
     if self.training.pairs == "twins":
         return content, style, target, labels
@@ -202,8 +242,10 @@ def batch_clips(self: LDMLoss, batch, generator: torch.Generator, vary: bool) ->
 
 def label_loss(vectors: Tensor,  # [B, D]
                labels: list[str], temperature: float = .1) -> Tensor:
-    "Vectors of one label shall lie together and those of others apart: the supervised contrastive loss (Khosla et al., 2020, eq. 2)."
-    unit, itself = F.normalize(vectors.float(), dim=1), torch.eye(len(labels), dtype=torch.bool, device=vectors.device)
+    """Vectors of one label shall lie together and those of others apart: the supervised contrastive
+    loss (Khosla et al., 2020, eq. 2)."""
+    unit, itself = F.normalize(vectors.float(), dim=1), torch.eye(len(labels), dtype=torch.bool,
+                                                                  device=vectors.device)
     same = torch.tensor([[a == b for b in labels] for a in labels], device=vectors.device) & ~itself
     likelihood = (unit @ unit.T / temperature).masked_fill(itself, -1e9).log_softmax(1)
     alone = same.sum(1) == 0  # in this batch
@@ -211,46 +253,60 @@ def label_loss(vectors: Tensor,  # [B, D]
 
 # %% ../nbs/05_train_ldm.ipynb #c021
 def get_ldm(run: Run) -> LDM:
-    "The report's latent diffusion model, trained now unless that was done before; in evaluation mode on the run's device."
+    """The report's latent diffusion model, trained now unless that was done before; in evaluation
+    mode on the run's device."""
     return train_ldm(run)[0]
 
 # %% ../nbs/05_train_ldm.ipynb #c022
 def train_ldm(run: Run) -> tuple[LDM, History]:
-    "Train the report's model and give its best weights and its history; resumes what was interrupted."
+    """Train the report's model and give its best weights and its history; resumes what was
+    interrupted."""
     PartialState(cpu=run.torch_device.type == "cpu")  # of several processes, each takes its GPU
     run, config, training = run.report, LDM_PRESETS["report"], ldm_training(run)
     autoencoder, _ = get_autoencoder(run, config.autoencoder)
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder).to(run.torch_device, memory_format=torch.channels_last)
-    kept, bf16 = CachedImages(*pair_datasets(run, training.num_pairs), device=run.torch_device), has_bf16(run.torch_device)
+    kept, bf16 = CachedImages(*pair_datasets(run, training.num_pairs),
+                              device=run.torch_device), has_bf16(run.torch_device)
     loss_fn = LDMLoss(training, run.torch_device, kept=kept)
     kept.precompute(ldm.encoder, loss_fn.feature_loss, bf16)
     networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn.features}
     settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks}
     callbacks = [ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else [])]
-    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, fused=True)
-    history = train_in(run.folder / "ldm", training.epochs, ldm, loss_fn, optimizer, *kept.pairs, callbacks=callbacks,
-                       batch_size=training.batch_size, config=settings, seed=run.seed, device=run.torch_device, bf16=bf16)
+    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
+                                  training.learning_rate, fused=True)
+    history = train_in(run.folder / "ldm", training.epochs, ldm, loss_fn, optimizer, *kept.pairs,
+                       callbacks=callbacks,
+                       batch_size=training.batch_size, config=settings, seed=run.seed,
+                       device=run.torch_device, bf16=bf16)
     return ldm.eval().to(memory_format=torch.contiguous_format), history
 
 # %% ../nbs/05_train_ldm.ipynb #c028
 @torch.no_grad()
-def validation_losses(ldm: LDM, loss_fn: LDMLoss, pairs: SpectrogramPairDataset, change_style=lambda style: style,
+def validation_losses(ldm: LDM, loss_fn: LDMLoss, pairs: SpectrogramPairDataset,
+                      change_style=lambda style: style,
                       seed: int = 0, batch_size: int = 64) -> dict[str, float]:
-    "Mean losses over `pairs` with fixed noise, after `change_style` was applied to the style images of each batch."
+    """Mean losses over `pairs` with fixed noise, after `change_style` was applied to the style
+    images of each batch."""
     device, sums = next(ldm.parameters()).device, {}
     generator = torch.Generator(device).manual_seed(seed)
     for i in range(0, len(pairs), batch_size):
-        (content, a), (style, b) = default_collate([pairs[k] for k in range(i, min(i + batch_size, len(pairs)))])
-        losses = loss_fn(ldm, ((content.to(device), a), (change_style(style.to(device)), b)), generator)
+        (content, a), (style, b) = default_collate([pairs[k]
+                                                    for k in range(i,
+                                                                   min(i + batch_size,
+                                                                       len(pairs)))])
+        losses = loss_fn(ldm, ((content.to(device), a), (change_style(style.to(device)), b)),
+                         generator)
         for k, v in losses.items():
             sums[k] = sums.get(k, 0) + v.item() * len(content)
     return {k: v / len(pairs) for k, v in sums.items()}
 
 # %% ../nbs/05_train_ldm.ipynb #c031
 @torch.no_grad()
-def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int, seed: int = 0) -> dict[str, float]:
-    "Relative change of the output image when content, style or noise alone is exchanged within the batch [B, 1, 128, T]."
+def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int,
+                seed: int = 0) -> dict[str, float]:
+    """Relative change of the output image when content, style or noise alone is exchanged within
+    the batch [B, 1, 128, T]."""
     steps = torch.full((len(content),), t, device=content.device)
     z = ldm.encode(content)
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(z)
@@ -263,68 +319,90 @@ def sensitivity(ldm: LDM, content: Tensor, style: Tensor, t: int, seed: int = 0)
 # %% ../nbs/05_train_ldm.ipynb #c037
 @torch.no_grad()
 def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> dict[str, float]:
-    "Relative change of the UNet's 4x4 features between contents, `before` and `after` the first attention; one style for all."
+    """Relative change of the UNet's 4x4 features between contents, `before` and `after` the first
+    attention; one style for all."""
     seen = {}
-    hook = ldm.unet.down_attention4.register_forward_hook(lambda module, inputs, output: seen.update(before=inputs[0], after=output))
+    hook = ldm.unet.down_attention4.register_forward_hook(lambda module, inputs,
+                                                          output: seen.update(before=inputs[0],
+                                                                              after=output))
     steps = torch.full((len(content),), t, device=content.device)
     ldm.estimate(ldm.encode(content), steps, ldm.encode_style(style[:1].expand_as(content)))
     hook.remove()
     return {k: relative_change(v, v.roll(1, 0)) for k, v in seen.items()}
 
 # %% ../nbs/05_train_ldm.ipynb #c048
-def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: str, train_set: TwinImages, valid_set: TwinImages,
-                   autoencoder: Autoencoder | None = None, start: LDM | None = None) -> tuple[LDM, History]:
-    """A model trained on twins, in `folder` of the run, from the weights of `start` if there is one; resumes what was interrupted.
+def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: str,
+                   train_set: TwinImages, valid_set: TwinImages,
+                   autoencoder: Autoencoder | None = None,
+                   start: LDM | None = None) -> tuple[LDM, History]:
+    """A model trained on twins, in `folder` of the run, from the weights of `start` if there is
+    one; resumes what was interrupted.
 
     In 16 bit where the processor multiplies so.
-    """
+"""
     PartialState(cpu=run.torch_device.type == "cpu")  # of several processes, each takes its GPU
     autoencoder = autoencoder or load_autoencoder()
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder)
     if start:
         ldm.load_state_dict(start.state_dict())
-    loss_fn = {True: LDMLoss(training, run.torch_device, train_set), False: LDMLoss(training, run.torch_device, valid_set)}
+    loss_fn = {True: LDMLoss(training, run.torch_device, train_set),
+               False: LDMLoss(training, run.torch_device, valid_set)}
     networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn[True].features}
-    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks, "places": [len(train_set), len(valid_set)]}
+    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks,
+                "places": [len(train_set), len(valid_set)]}
     if start:
         settings["start"] = weights_digest(start)
-    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], training.learning_rate, betas=(.9, .99), fused=True)
+    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
+                                  training.learning_rate, betas=(.9, .99), fused=True)
     steps = training.epochs * math.ceil(len(train_set) / training.batch_size)
-    callbacks = [CosineDecay(min(200, max(1, steps // 10))), *([EMA(training.ema_decay)] if training.ema_decay else [])]
-    history = train_in(run.folder / folder, training.epochs, ldm, lambda ldm, *of: loss_fn[ldm.training](ldm, *of), optimizer, train_set,
-                       valid_set, callbacks=callbacks, batch_size=training.batch_size, config=settings, seed=run.seed,
-                       device=run.torch_device, bf16=has_bf16(run.torch_device), max_grad_norm=training.max_grad_norm, keep="last")
+    callbacks = [CosineDecay(min(200, max(1, steps // 10))),
+                 *([EMA(training.ema_decay)] if training.ema_decay else [])]
+    history = train_in(run.folder / folder, training.epochs, ldm, lambda ldm,
+                       *of: loss_fn[ldm.training](ldm, *of), optimizer, train_set,
+                       valid_set, callbacks=callbacks, batch_size=training.batch_size,
+                       config=settings, seed=run.seed,
+                       device=run.torch_device, bf16=has_bf16(run.torch_device),
+                       max_grad_norm=training.max_grad_norm, keep="last")
     return ldm.cpu().eval(), history
 
 # %% ../nbs/05_train_ldm.ipynb #c056
 @torch.no_grad()
-def one_step(ldm: LDM, content: Tensor, style: Tensor, guidance_scale: float | None = 1., seed: int = 0) -> Tensor:
-    "Images [B, 1, n_mels, T]: the content, noised as far as it goes, and what a single estimate makes of it; guidance None: chosen."
+def one_step(ldm: LDM, content: Tensor, style: Tensor, guidance_scale: float | None = 1.,
+             seed: int = 0) -> Tensor:
+    """Images [B, 1, n_mels, T]: the content, noised as far as it goes, and what a single estimate
+    makes of it; guidance None: chosen."""
     shape = ldm.encode(content).shape
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(content)
-    return ldm.denoise_once(content, style, ldm.config.diffusion.num_timesteps - 1, noise, guidance_scale).clamp(0, 1)
+    return ldm.denoise_once(content, style, ldm.config.diffusion.num_timesteps - 1, noise,
+                            guidance_scale).clamp(0, 1)
 
 @torch.no_grad()
-def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1., size: int = 96) -> dict[str, float]:
-    """Measures on seeded cases from `twins`, on images: `lsd` to the target over 80 dB; `heard`, the share in which the judge hears the
-    target's instrument; `moves`, the LSD between results with this style and with that of another case."""
+def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1.,
+                 size: int = 96) -> dict[str, float]:
+    """Measures on seeded cases from `twins`, on images: `lsd` to the target over 80 dB; `heard`,
+    the share in which the judge hears the
+    target's instrument; `moves`, the LSD between results with this style and with that of another
+    case."""
     rng, max_db = random.Random(1), AUDIO_PRESETS["mst"].max_db
     *clips, names = twins.draw([rng.randrange(len(twins)) for _ in range(size)], rng, same=0.)
     content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
     def sample(style):
-        return torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in zip(content.split(32), style.split(32))])
+        return torch.cat([one_step(ldm, c, s, guidance_scale) for c,
+                          s in zip(content.split(32), style.split(32))])
     result, other = sample(style), sample(style.roll(1, 0))
     def floor(image): return raise_floor(image, max_db)
     judge = load_instrument_net(project_root() / JUDGE_FILE)
     heard = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1)
     return {"lsd": log_spectral_distance(floor(result), floor(target)).mean().item(),
-            "heard": float(sum(judge.classes[k] == b for k, (_, b) in zip(heard.tolist(), names)) / size),
+            "heard": float(sum(judge.classes[k] == b for k,
+                               (_, b) in zip(heard.tolist(), names)) / size),
             "moves": log_spectral_distance(floor(result), floor(other)).mean().item()}
 
 # %% ../nbs/05_train_ldm.ipynb #c051
 def mean_weights(models: list[LDM], shares: tuple) -> LDM:
-    "The last of the models, now with a mean of what all have learned; the `shares` of the models sum to 1 (Wortsman et al., 2022)."
+    """The last of the models, now with a mean of what all have learned; the `shares` of the models
+    sum to 1 (Wortsman et al., 2022)."""
     states = [m.state_dict() for m in models]
     mean = {k: sum(share * state[k] for share, state in zip(shares, states, strict=True))
             for k in states[-1] if k.startswith(("unet.", "style_encoder."))}
@@ -332,19 +410,25 @@ def mean_weights(models: list[LDM], shares: tuple) -> LDM:
     return models[-1]
 
 def train_mst(run: Run, path: str | Path) -> LDM:
-    "The model of preset `mst` as it ships, trained in `ROUNDS` in the run's folder and saved at `path`; resumes what was interrupted."
+    """The model of preset `mst` as it ships, trained in `ROUNDS` in the run's folder and saved at
+    `path`; resumes what was interrupted."""
     for program in SAMPLES:
-        fetch_samples(program, find_soundfont("tonejs"))  # what needs npm should not fail in the last round
-    trained, autoencoder, valid_set = [None], load_autoencoder(), load_twins(run, "val", (("plain",), ("fluid",)))
+        # what needs npm should not fail in the last round
+        fetch_samples(program, find_soundfont("tonejs"))
+    trained, autoencoder, valid_set = [None], load_autoencoder(), load_twins(run, "val",
+                                                                             (("plain",),
+                                                                              ("fluid",)))
     validation = {take: load_twins(run, "val", ((take,),)) for take in ("fluid", HELD_OUT_TAKE)}
     def scored(ldm):
-        return {take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96)) for take, twins in validation.items()}
+        return {take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96)) for take,
+                twins in validation.items()}
     curves, minutes, scores = {"train": [], "valid": []}, 0, []
     for k, (epochs, performances, semitones, blends) in enumerate(ROUNDS):
         training = replace(LDM_TRAINING_PRESETS["mst"], epochs=epochs, blends=blends)
         train_set = load_twins(run, "train", performances, semitones)
         folder = "shipped-ldm" + "-more" * k
-        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set, valid_set, autoencoder, trained[-1])
+        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set,
+                                      valid_set, autoencoder, trained[-1])
         trained.append(ldm), scores.append(scored(ldm))
         del train_set  # gigabytes
         for of in curves:
@@ -352,17 +436,24 @@ def train_mst(run: Run, path: str | Path) -> LDM:
         card = training_card(run, history, training)
         minutes += card["minutes"]
     ldm = mean_weights(trained[1:], SHARES)
-    rounds = {"rounds": [epochs for epochs, *_ in ROUNDS], "round_scores": scores + [scored(ldm)], "curves": curves}
+    rounds = {"rounds": [epochs for epochs, *_ in ROUNDS], "round_scores": scores + [scored(ldm)],
+              "curves": curves}
     save_ldm(path, ldm, autoencoder, card | rounds | {"minutes": minutes})
     return ldm
 
 # %% ../nbs/05_train_ldm.ipynb #c053b
 def main(argv: list[str] | None = None) -> int:
-    "Train a preset's diffusion model in its run's folder, in one process or many; exit status 0, 130 if it was stopped, 2 with the reason."
-    parser = argparse.ArgumentParser(prog="python -m mst.train_ldm", description="Train the latent diffusion model; goes on where it "
-                                     "was stopped.", epilog="Example: accelerate launch --num_processes 2 -m mst.train_ldm --profile full")
-    for name, default in (("preset", "mst"), ("profile", "full"), ("device", "auto"), ("out", "runs"), ("data", "")):
-        parser.add_argument(f"--{name}", default=default, help=f"as in the notebooks ({default or 'none'})")
+    """Train a preset's diffusion model in its run's folder, in one process or many; exit status 0,
+    130 if it was stopped, 2 with the reason."""
+    parser = argparse.ArgumentParser(prog="python -m mst.train_ldm",
+                                     description="Train the latent diffusion model; goes on where it "
+                                     "was stopped.",
+                                     epilog="Example: accelerate launch --num_processes 2 -m "
+                                            "mst.train_ldm --profile full")
+    for name, default in (("preset", "mst"), ("profile", "full"), ("device", "auto"),
+                          ("out", "runs"), ("data", "")):
+        parser.add_argument(f"--{name}", default=default,
+                            help=f"as in the notebooks ({default or 'none'})")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     try:

@@ -38,22 +38,26 @@ from .run import Run
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     "State of an optimizer as flat tensors `{parameter number}.{name}`."
     state = optimizer.state_dict()["state"]
-    return {f"{i}.{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
+    return {f"{i}.{k}": torch.as_tensor(v) for i, values in state.items() for k,
+            v in values.items()}
 
 # %% ../nbs/01_training.ipynb #c016
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]):
-    "Put back what `optimizer_tensors` gave, laid out in memory as the parameters are; learning rates are not part of it."
+    """Put back what `optimizer_tensors` gave, laid out in memory as the parameters are; learning
+    rates are not part of it."""
     parameters, state = [p for group in optimizer.param_groups for p in group["params"]], {}
     for name, value in tensors.items():
         i, key = name.split(".", 1)
         like = parameters[int(i)]
-        same = torch.empty_like(like, dtype=value.dtype).copy_(value) if like.shape == value.shape else value
+        same = torch.empty_like(like,
+                                dtype=value.dtype).copy_(value) if like.shape == value.shape else value
         state.setdefault(int(i), {})[key] = same
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 # %% ../nbs/01_training.ipynb #c018
 class Callback:
-    "Does something at set points of the loop; `state` and `load_state` put what it remembers (JSON) into checkpoints."
+    """Does something at set points of the loop; `state` and `load_state` put what it remembers
+    (JSON) into checkpoints."""
     def before_fit(self, trainer: "Trainer"): ...
     def after_step(self, trainer: "Trainer"): ...
     def after_epoch(self, trainer: "Trainer"): ...
@@ -63,7 +67,8 @@ class Callback:
 
 @dataclass
 class Progress:
-    "What an epoch has come to: `steps` done, sums of the losses over the `seen` examples, `skipped` steps, and those in a row."
+    """What an epoch has come to: `steps` done, sums of the losses over the `seen` examples,
+    `skipped` steps, and those in a row."""
     steps: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     seen: int = 0
@@ -84,13 +89,16 @@ class Trainer:
     """A model, a loss function and data, joined by a loop with callbacks.
 
     `loss_fn(model, batch, generator)` returns a dict of scalar tensors with the key "loss".
-    `config` (JSON-able) says what is trained; a checkpoint of another `config` is not resumed. `bf16`: whether matrices are
-    multiplied in 16 bits (None: on a GPU). `max_grad_norm`: longer gradients are shortened to it. `parts`: of a batch, worked off
+    `config` (JSON-able) says what is trained; a checkpoint of another `config` is not resumed.
+    `bf16`: whether matrices are
+    multiplied in 16 bits (None: on a GPU). `max_grad_norm`: longer gradients are shortened to it.
+    `parts`: of a batch, worked off
     one after the other, or by several processes at once (then at least one for each).
-    """
+"""
     def __init__(self, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer,
                  train_data: Dataset, valid_data: Dataset | None = None, batch_size: int = 32,
-                 callbacks: Iterable[Callback] = (), config: dict | None = None, seed: int = 0, device: str | torch.device = "cpu",
+                 callbacks: Iterable[Callback] = (), config: dict | None = None, seed: int = 0,
+                 device: str | torch.device = "cpu",
                  bf16: bool | None = None, max_grad_norm: float | None = None, parts: int = 1):
         on_gpu = torch.device(device).type == "cuda"
         self.state = PartialState(cpu=not on_gpu)
@@ -121,26 +129,32 @@ class Trainer:
 # %% ../nbs/01_training.ipynb #c019b
 @patch
 def batches(self: Trainer, data: Dataset, train: bool) -> list[list[Tensor]]:
-    "Numbers of the examples of each batch, in parts; training shuffles them and drops a last batch with less than two for each part."
+    """Numbers of the examples of each batch, in parts; training shuffles them and drops a last
+    batch with less than two for each part."""
     n, order = len(data), self.generator(self.epoch)
-    found = (torch.randperm(n, generator=order) if train else torch.arange(n)).split(self.batch_size)
+    found = (torch.randperm(n, generator=order) if train
+             else torch.arange(n)).split(self.batch_size)
     if train and len(found) > 1 and len(found[-1]) < 2 * self.parts:
         found = found[:-1]  # batch normalisation cannot train on one
     return [[part for part in batch.tensor_split(self.parts) if len(part)] for batch in found]
 
 # %% ../nbs/01_training.ipynb #c021
 def has_bf16(device: str | torch.device) -> bool:
-    "Whether `device` multiplies bfloat16 matrices faster than float32: GPUs, and processors with matrix units (AMX)."
-    return torch.device(device).type == "cuda" or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    """Whether `device` multiplies bfloat16 matrices faster than float32: GPUs, and processors with
+    matrix units (AMX)."""
+    return torch.device(device).type == "cuda" or getattr(torch.cpu, "_is_amx_tile_supported",
+                                                          lambda: False)()
 
 # %% ../nbs/01_training.ipynb #memory-a
 @contextmanager
 def keep_memory(megabytes: int):
-    """Within: freed blocks of up to so many MB are kept for later ones, larger ones given back at once. Only where glibc is."""
+    """Within: freed blocks of up to so many MB are kept for later ones, larger ones given back at
+    once. Only where glibc is."""
     def keep(megabytes):
         with suppress(AttributeError, OSError, TypeError):  # another C library
             libc = ctypes.CDLL(None)
-            libc.mallopt(-3, megabytes * 10**6), libc.mallopt(-1, 2 * megabytes * 10**6)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            libc.mallopt(-3, megabytes * 10**6), libc.mallopt(-1, 2 * megabytes * 10**6)
             libc.malloc_trim(0)
     keep(megabytes)
     try:
@@ -160,13 +174,15 @@ def to_device(batch, device: torch.device):
 # %% ../nbs/01_training.ipynb #c025
 @patch
 def reduce_losses(self: Trainer, losses: dict[str, Tensor], train: bool) -> dict[str, float]:
-    "Losses of a batch, of all processes; when training, their gradients are added up too, and running statistics become their means."
+    """Losses of a batch, of all processes; when training, their gradients are added up too, and
+    running statistics become their means."""
     values = torch.stack([v.float() for v in losses.values()])
     if self.processes > 1:
         parameters = [p for p in self.model.parameters() if p.requires_grad and train]
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+                 and m.training]
         statistics = [b for m in norms for b in m.buffers() if b.is_floating_point()]
         tensors = [values, *(p.grad for p in parameters), *statistics]
         message = torch.cat([t.flatten().float() for t in tensors])
@@ -179,19 +195,25 @@ def reduce_losses(self: Trainer, losses: dict[str, Tensor], train: bool) -> dict
 
 @patch
 def step(self: Trainer, loss: float) -> bool:
-    "One step of the optimizer along the gradients that are there, unless `loss`, of this batch, or the gradient is not sane."
+    """One step of the optimizer along the gradients that are there, unless `loss`, of this batch,
+    or the gradient is not sane."""
     progress = self.progress
-    usual = self.metrics.get("train_loss") or (progress.means["loss"] if progress.steps - progress.skipped >= 10 else math.inf)
+    usual = self.metrics.get("train_loss") or (progress.means["loss"]
+                                               if progress.steps - progress.skipped >= 10
+                                               else math.inf)
     sane = math.isfinite(loss) and not loss > 100 * usual > 0
     if self.max_grad_norm and sane:
-        sane = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm).isfinite().item()
+        sane = torch.nn.utils.clip_grad_norm_(self.model.parameters(),
+                                              self.max_grad_norm).isfinite().item()
     if sane:
         self.optimizer.step()
     progress.in_row = 0 if sane else progress.in_row + 1
     progress.skipped += not sane
     if progress.in_row == 10:
-        raise FloatingPointError(f"the loss is {loss:.3g} in epoch {self.epoch + 1}, step {progress.steps + 1}, the tenth step in a row "
-                                 f"that could not be taken (usual is {usual:.3g}); {self.saved or 'nothing was saved'}: "
+        raise FloatingPointError(f"the loss is {loss:.3g} in epoch {self.epoch + 1}, step "
+                                 f"{progress.steps + 1}, the tenth step in a row "
+                                 f"that could not be taken (usual is {usual:.3g}); "
+                                 f"{self.saved or 'nothing was saved'}: "
                                  "try a smaller learning rate")
     return sane
 
@@ -200,11 +222,15 @@ def step(self: Trainer, loss: float) -> bool:
 def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
     "One pass over `data`, or what is left of it; mean of every loss over the examples."
     self.model.train(train)
-    progress, epoch = self.progress if train else Progress(), self.epoch if train else -1  # validation draws the same every time
+    # validation draws the same every time
+    progress, epoch = self.progress if train else Progress(), self.epoch if train else -1
     batches = self.batches(data, train)
-    own = [list(enumerate(parts))[self.rank::self.processes] or [(0, parts[0])] for parts in batches]
-    examples = iter(DataLoader(data, batch_sampler=[part.tolist() for parts in own[progress.steps:] for _, part in parts]))
-    bar = tqdm(range(progress.steps, len(batches)), desc=f"epoch {self.epoch + 1}/{self.epochs} {'train' if train else 'valid'}",
+    own = [list(enumerate(parts))[self.rank::self.processes] or [(0, parts[0])]
+           for parts in batches]
+    examples = iter(DataLoader(data, batch_sampler=[part.tolist() for parts in own[progress.steps:]
+                                                    for _, part in parts]))
+    bar = tqdm(range(progress.steps, len(batches)),
+               desc=f"epoch {self.epoch + 1}/{self.epochs} {'train' if train else 'valid'}",
                leave=False, initial=progress.steps, total=len(batches), disable=not self.is_main)
     for k in bar:
         losses = {"stopping": torch.tensor(float(self.stopping), device=self.device)}
@@ -212,10 +238,13 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
         if train:
             self.optimizer.zero_grad()
         for j, part in own[k]:
-            generator, share = self.generator(epoch, k, j, device=self.device), 0. if idle else len(part) / n
-            torch.manual_seed(generator.initial_seed())  # for what data sets and networks draw by themselves, such as dropout
+            generator, share = self.generator(epoch, k, j,
+                                              device=self.device), 0. if idle else len(part) / n
+            # for what data sets and networks draw by themselves, such as dropout
+            torch.manual_seed(generator.initial_seed())
             batch = to_device(next(examples), self.device)
-            with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16,
+                                                               enabled=self.bf16):
                 found = self.loss_fn(self.model, batch, generator)
             if train:
                 (found["loss"] * share).backward()
@@ -232,14 +261,18 @@ def run_epoch(self: Trainer, data: Dataset, train: bool) -> dict[str, float]:
             self.stop(len(self.batches(self.train_data, True)))
     means = progress.means
     if not means or not all(map(math.isfinite, means.values())):
-        raise FloatingPointError(f"epoch {self.epoch + 1} has no finite {'training' if train else 'validation'} loss "
-                                 f"({means or 'all steps were skipped'}); {self.saved or 'nothing was saved'}: try a smaller learning rate")
+        raise FloatingPointError(f"epoch {self.epoch + 1} has no finite "
+                                 f"{'training' if train else 'validation'} loss "
+                                 f"({means or 'all steps were skipped'}); "
+                                 f"{self.saved or 'nothing was saved'}: try a smaller learning "
+                                 "rate")
     return means
 
 # %% ../nbs/01_training.ipynb #c026
 @patch
 def fit(self: Trainer, epochs: int) -> Trainer:
-    "Train until `epochs` epochs are done in all, those of a resumed checkpoint included. Ctrl-C stops after the step."
+    """Train until `epochs` epochs are done in all, those of a resumed checkpoint included. Ctrl-C
+    stops after the step."""
     self.epochs = epochs
     self.call("before_fit")
     if self.processes > 1:
@@ -250,10 +283,13 @@ def fit(self: Trainer, epochs: int) -> Trainer:
             self.start = time.perf_counter() - self.progress.seconds
             metrics = {f"train_{k}": v for k, v in self.run_epoch(self.train_data, True).items()}
             if self.valid_data is not None and len(self.valid_data):
-                metrics |= {f"valid_{k}": v for k, v in self.run_epoch(self.valid_data, False).items()}
+                metrics |= {f"valid_{k}": v for k,
+                            v in self.run_epoch(self.valid_data, False).items()}
             self.epoch += 1
-            self.metrics = {"epoch": self.epoch, "learning_rate": self.optimizer.param_groups[0]["lr"],
-                            "seconds": time.perf_counter() - self.start, **metrics, "skipped": self.progress.skipped}
+            self.metrics = {"epoch": self.epoch,
+                            "learning_rate": self.optimizer.param_groups[0]["lr"],
+                            "seconds": time.perf_counter() - self.start, **metrics,
+                            "skipped": self.progress.skipped}
             self.progress = Progress(in_row=self.progress.in_row)
             self.call("after_epoch")
     if self.unsaved:
@@ -268,7 +304,8 @@ class Stopped(KeyboardInterrupt):
 @patch
 @contextmanager
 def signals(self: Trainer) -> Iterator[None]:
-    "While it lasts, Ctrl-C and SIGTERM are wishes to stop; a second one of its kind acts as before."
+    """While it lasts, Ctrl-C and SIGTERM are wishes to stop; a second one of its kind acts as
+    before."""
     def wish(number, frame):
         self.stopping = True
         signal.signal(number, before[number])
@@ -286,8 +323,10 @@ def stop(self: Trainer, steps: int):
     "Save and raise `Stopped`."
     self.call("before_stop")
     self.state.wait_for_everyone()
-    raise Stopped(f"stopped in epoch {self.epoch + 1} of {self.epochs} after step {self.progress.steps} of {steps}; "
-                  + (f"{self.saved}: the same call goes on there" if self.saved else "nothing was saved"))
+    raise Stopped(f"stopped in epoch {self.epoch + 1} of {self.epochs} after step "
+                  f"{self.progress.steps} of {steps}; "
+                  + (f"{self.saved}: the same call goes on there" if self.saved
+                     else "nothing was saved"))
 
 @patch
 def write(self: Trainer, save: Callable, *args):
@@ -325,7 +364,8 @@ class History(Callback):
 
 # %% ../nbs/01_training.ipynb #c034
 def plot_history(history: History, names: Iterable[str], ax=None, log: bool = True):
-    "Curves of the named losses over the epochs: training solid, validation dashed in the same colour."
+    """Curves of the named losses over the epochs: training solid, validation dashed in the same
+    colour."""
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(6, 3))[1]
     for name in names:
@@ -340,21 +380,25 @@ def plot_history(history: History, names: Iterable[str], ax=None, log: bool = Tr
 class ReduceLROnPlateau(Callback):
     "PyTorch's scheduler of that name on the validation loss (training loss if there is none)."
     def __init__(self, factor: float = .5, patience: int = 10, min_lr: float = 1e-6):
-        self.options, self.scheduler = {"factor": factor, "patience": patience, "min_lr": min_lr}, None
+        self.options, self.scheduler = {"factor": factor, "patience": patience,
+                                        "min_lr": min_lr}, None
 
     def before_fit(self, trainer: Trainer):
         if self.scheduler is None:
-            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizer, **self.options)
+            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizer,
+                                                                        **self.options)
 
     def after_epoch(self, trainer: Trainer):
         self.scheduler.step(trainer.metrics.get("valid_loss", trainer.metrics["train_loss"]))
 
-    def state(self) -> dict: return {k: v for k, v in self.scheduler.state_dict().items() if k != "optimizer"}
+    def state(self) -> dict: return {k: v for k, v in self.scheduler.state_dict().items()
+                                     if k != "optimizer"}
     def load_state(self, state: dict): self.scheduler.load_state_dict(state)
 
 # %% ../nbs/01_training.ipynb #c041
 class CosineDecay(Callback):
-    "Learning rate up from 0 in `warmup` steps, then down to 0 along half a cosine (Loshchilov and Hutter, 2017)."
+    """Learning rate up from 0 in `warmup` steps, then down to 0 along half a cosine (Loshchilov and
+    Hutter, 2017)."""
     def __init__(self, warmup: int = 50): self.warmup, self.steps, self.base = warmup, 0, None
     def state(self) -> dict: return {"steps": self.steps, "base": self.base}
     def load_state(self, state: dict): self.steps, self.base = state["steps"], state["base"]
@@ -365,7 +409,8 @@ class CosineDecay(Callback):
         self.set(trainer)
 
     def set(self, trainer: Trainer):
-        factor = min(1., (self.steps + 1) / self.warmup) * .5 * (1 + math.cos(math.pi * min(1., self.steps / self.total)))
+        factor = min(1., (self.steps + 1) / self.warmup) * .5 * (1
+                                                                 + math.cos(math.pi * min(1., self.steps / self.total)))
         for group, lr in zip(trainer.optimizer.param_groups, self.base):
             group["lr"] = lr * factor
 
@@ -415,35 +460,43 @@ def model_weights(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
 
 # %% ../nbs/01_training.ipynb #c048b
 class Checkpoint(Callback):
-    """Saves `last` in `folder` after every epoch, every `minutes` and when stopped, `best` after an epoch that was; resumes from `last`.
+    """Saves `last` in `folder` after every epoch, every `minutes` and when stopped, `best` after an
+    epoch that was; resumes from `last`.
 
     Put it after all other callbacks.
-    """
+"""
     def __init__(self, folder: str | Path, minutes: float = 5.):
         self.folder, self.minutes, self.best, self.at = Path(folder), minutes, float("inf"), time.monotonic()
     def state(self) -> dict: return {"best": self.best}
     def load_state(self, state: dict): self.best = state["best"]
 
     def tensors(self, trainer: Trainer) -> dict[str, Tensor]:
-        parts = {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
+        parts = {"model": trainer.model.state_dict(),
+                 "optimizer": optimizer_tensors(trainer.optimizer)}
         for c in trainer.callbacks:
             if isinstance(c, EMA):
                 parts["ema"] = c.model.state_dict()
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
 
     def save(self, trainer: Trainer, loss: float = math.inf):
-        self.at = time.monotonic()  # also where it fails: the next try is at the next checkpoint, not at the next step
+        # also where it fails: the next try is at the next checkpoint, not at the next step
+        self.at = time.monotonic()
         tensors, progress = self.tensors(trainer), trainer.progress
-        if broken := [k for k, v in tensors.items() if v.is_floating_point() and not v.isfinite().all()]:
-            raise FloatingPointError(f"{broken[0]} is no longer finite in epoch {trainer.epoch + 1}, step {progress.steps}; "
-                                     f"{trainer.saved or 'nothing was saved'}: try a smaller learning rate")
+        if broken := [k for k, v in tensors.items() if v.is_floating_point()
+                      and not v.isfinite().all()]:
+            raise FloatingPointError(f"{broken[0]} is no longer finite in epoch "
+                                     f"{trainer.epoch + 1}, step {progress.steps}; "
+                                     f"{trainer.saved or 'nothing was saved'}: try a smaller "
+                                     "learning rate")
         progress.seconds = time.perf_counter() - trainer.start if progress.steps else 0.
-        info = {"config": trainer.config, "epoch": trainer.epoch, "seed": trainer.seed, "metrics": trainer.metrics}
+        info = {"config": trainer.config, "epoch": trainer.epoch, "seed": trainer.seed,
+                "metrics": trainer.metrics}
         best = self.folder / "best.safetensors"
         if loss < self.best or loss < math.inf and not best.exists():
             save_tensors(best, model_weights(tensors), info)
             self.best = loss  # not before it is written
-        info |= {"learning_rates": [g["lr"] for g in trainer.optimizer.param_groups], "callbacks": [c.state() for c in trainer.callbacks],
+        info |= {"learning_rates": [g["lr"] for g in trainer.optimizer.param_groups],
+                 "callbacks": [c.state() for c in trainer.callbacks],
                  "progress": vars(progress)}
         save_tensors(self.folder / "last.safetensors", tensors, info)
         trainer.saved = f"{self.folder / 'last.safetensors'} holds epoch {trainer.epoch} and {progress.steps} steps of the next"
@@ -451,7 +504,8 @@ class Checkpoint(Callback):
 # %% ../nbs/01_training.ipynb #c048c
 @patch
 def after_epoch(self: Checkpoint, trainer: Trainer):
-    trainer.write(self.save, trainer, trainer.metrics.get("valid_loss", trainer.metrics["train_loss"]))
+    trainer.write(self.save, trainer,
+                  trainer.metrics.get("valid_loss", trainer.metrics["train_loss"]))
 
 @patch
 def after_step(self: Checkpoint, trainer: Trainer):
@@ -470,11 +524,15 @@ def before_fit(self: Checkpoint, trainer: Trainer):
 
 # %% ../nbs/01_training.ipynb #c049
 def resume(trainer: Trainer, folder: str | Path):
-    "Put a trainer where the training in `folder` stood; ValueError if that one was configured otherwise."
+    """Put a trainer where the training in `folder` stood; ValueError if that one was configured
+    otherwise."""
     path = Path(folder) / "last.safetensors"
-    tensors, info = load_tensors(path, ["config", "seed", "epoch", "metrics", "callbacks", "learning_rates"])
-    if lines := config_differences(info["config"] | {"seed": info["seed"]}, trainer.config | {"seed": trainer.seed}):
-        raise ValueError(f"{folder} holds a training with other settings ({'; '.join(lines)}): delete it or choose another `out`")
+    tensors, info = load_tensors(path, ["config", "seed", "epoch", "metrics", "callbacks",
+                                        "learning_rates"])
+    if lines := config_differences(info["config"] | {"seed": info["seed"]},
+                                   trainer.config | {"seed": trainer.seed}):
+        raise ValueError(f"{folder} holds a training with other settings ({'; '.join(lines)}): "
+                         "delete it or choose another `out`")
     def part(name):
         return {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
     load_weights(trainer.model, part("model/"), path)
@@ -487,32 +545,40 @@ def resume(trainer: Trainer, folder: str | Path):
             load_weights(callback.model, part("ema/"), path)
     trainer.epoch, trainer.metrics, trainer.progress = info["epoch"], info["metrics"], Progress(**info.get("progress", {}))
     trainer.saved = f"{path} holds epoch {trainer.epoch} and {trainer.progress.steps} steps of the next"
-    if trainer.epoch < trainer.epochs and trainer.is_main and (trainer.epoch or trainer.progress.steps):
+    if trainer.epoch < trainer.epochs and trainer.is_main and (trainer.epoch
+                                                               or trainer.progress.steps):
         print(f"resuming {folder} after epoch {trainer.epoch} of {trainer.epochs}"
               + f" and {trainer.progress.steps} steps" * (trainer.progress.steps > 0))
 
 # %% ../nbs/01_training.ipynb #c051
-def train_in(folder: str | Path, epochs: int, model: nn.Module, loss_fn: Callable, optimizer: torch.optim.Optimizer, *data: Dataset,
+def train_in(folder: str | Path, epochs: int, model: nn.Module, loss_fn: Callable,
+             optimizer: torch.optim.Optimizer, *data: Dataset,
              callbacks: Iterable[Callback] = (), keep: str = "best", **options) -> History:
-    """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights or the last; returns its history.
+    """Train `model` in `folder`, or go on where that stopped, and leave it with the best weights or
+    the last; returns its history.
 
-    `keep`: "best", by validation loss, or "last". `data` and `options` are those of `Trainer`. A second process that trains in the
+    `keep`: "best", by validation loss, or "last". `data` and `options` are those of `Trainer`. A
+    second process that trains in the
     same folder waits for the first, and says so.
-    """
+"""
     folder = Path(folder)
     history = History(folder / "history.csv")
-    trainer = Trainer(model, loss_fn, optimizer, *data, callbacks=[history, *callbacks, Checkpoint(folder)], **options)
+    trainer = Trainer(model, loss_fn, optimizer, *data,
+                      callbacks=[history, *callbacks, Checkpoint(folder)], **options)
     with folder_lock(folder, "to train") if trainer.is_main else nullcontext():
         trainer.state.wait_for_everyone()
         trainer.fit(epochs)
         trainer.state.wait_for_everyone()
         tensors, _ = load_tensors(folder / f"{keep}.safetensors")
-        load_weights(model, model_weights(tensors) if keep == "last" else tensors, folder / f"{keep}.safetensors")
+        load_weights(model, model_weights(tensors) if keep == "last" else tensors,
+                     folder / f"{keep}.safetensors")
     return history
 
 # %% ../nbs/01_training.ipynb #c053
 def training_card(run: Run, history: History, training) -> dict:
-    "Hyperparameters (a dataclass), seed, device, torch, date, minutes and last scores of a training, for a file's header."
+    """Hyperparameters (a dataclass), seed, device, torch, date, minutes and last scores of a
+    training, for a file's header."""
     device = "cpu" if run.torch_device.type == "cpu" else torch.cuda.get_device_name()
-    return {"training": asdict(training), "seed": run.seed, "device": device, "torch": torch.__version__, "date": str(date.today()),
+    return {"training": asdict(training), "seed": run.seed, "device": device,
+            "torch": torch.__version__, "date": str(date.today()),
             "minutes": round(sum(history["seconds"]) / 60), "scores": history.rows[-1]}

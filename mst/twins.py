@@ -30,13 +30,18 @@ from .training import keep_memory
 # %% ../nbs/05a_twins.ipynb #c040
 # takes that sound together, note by note
 PERFORMANCES = (("plain",), ("fluid", "freepats", "generaluser"), ("musescore", "crossed", "a320u"),
-                ("deep", "deep_freepats", "deep_generaluser"), ("wide", "wide_a320u"), ("chords", "chords_generaluser", "chords_freepats"))
+                ("deep", "deep_freepats", "deep_generaluser"), ("wide", "wide_a320u"),
+                ("chords", "chords_generaluser", "chords_freepats"))
 MORE_MAKERS = tuple((*takes, *of) for takes, of in zip(
-    PERFORMANCES, ((), ("sampled",), (), ("deep_sampled",), ("wide_sampled",), ("chords_sampled",))))
-ROUNDS = (  # of the model that ships: epochs, what it hears, at which pitches besides its own, and the share of blends
-    (120, tuple(takes[:2] for takes in PERFORMANCES[:4]), (-1.5, 1.5), 0.), (60, PERFORMANCES, (-1.5, 1.5), 0.),
-    (50, PERFORMANCES, (-4., 3.), .4), (45, MORE_MAKERS, (-4., 3.), .5), (45, MORE_MAKERS, (-4., 3.), .5))
-SHARES = (0., 0., .3, 0., .7)  # of the weights after each round in those that ship: best on validation pieces
+    PERFORMANCES,
+    ((), ("sampled",), (), ("deep_sampled",), ("wide_sampled",), ("chords_sampled",))))
+ROUNDS = (
+    (120, tuple(takes[:2] for takes in PERFORMANCES[:4]), (-1.5, 1.5), 0.),
+    (60, PERFORMANCES, (-1.5, 1.5), 0.),
+    (50, PERFORMANCES, (-4., 3.), .4), (45, MORE_MAKERS, (-4., 3.), .5),
+    (45, MORE_MAKERS, (-4., 3.), .5))
+# of the weights after each round in those that ship: best on validation pieces
+SHARES = (0., 0., .3, 0., .7)
 
 def change_speed(sound: Tensor, factor: float) -> Tensor:
     "Sound [N] played `factor` times as fast, and so higher."
@@ -47,35 +52,42 @@ def change_speed(sound: Tensor, factor: float) -> Tensor:
 
 # %% ../nbs/05a_twins.ipynb #c041
 class TwinImages(Dataset):
-    """Places in pieces that several instruments play; an item is the number of a place, `draw` makes clips of such numbers.
+    """Places in pieces that several instruments play; an item is the number of a place, `draw`
+    makes clips of such numbers.
 
-    `performances` is a list of {take: {path: instrument}}; the takes of one sound together. A piece that only one instrument plays, once,
+    `performances` is a list of {take: {path: instrument}}; the takes of one sound together. A piece
+    that only one instrument plays, once,
     is an example of a clip that stays as it is, in the style of another clip of the same recording.
-    """
+"""
     range_db = 120.  # of the images kept here: a clip may be quieter than its recording
 
-    def __init__(self, performances: list[dict[str, dict[Path, str]]], semitones: tuple[float, ...] = (0.,), frames: int = 128):
+    def __init__(self, performances: list[dict[str, dict[Path, str]]],
+                 semitones: tuple[float, ...] = (0.,), frames: int = 128):
         config = replace(AUDIO_PRESETS["mst"], max_db=self.range_db)
         ap, log_mel = AudioPreprocessor(config), LogMel(config)
         self.frames, self.speeds = frames, len(semitones)
-        self.pieces = []   # (name, {(take, instrument): [image at every speed]}), images uint8 [n_mels, T]
+        # (name, {(take, instrument): [image at every speed]}), images uint8 [n_mels, T]
+        self.pieces = []
         self.players = {}  # (take, instrument): {name of the piece: [image at every speed]}
         self.places = []   # (number of the piece, first frame)
         def images(path):
             sound = torch.from_numpy(ap.load_audio(path)[0])
-            return [(255 * log_mel(change_speed(sound, 2 ** (s / 12))[None])[0, 0]).round().byte() for s in semitones]
+            return [(255 * log_mel(change_speed(sound, 2 ** (s / 12))[None])[0, 0]).round().byte()
+                    for s in semitones]
         for takes in performances:
             found = {}
             for take, paths in takes.items():
                 with keep_memory(2), ThreadPoolExecutor(os.cpu_count()) as pool:
-                    made = list(tqdm(pool.map(images, paths), f"images of {take}", len(paths), unit="recording", delay=1))
+                    made = list(tqdm(pool.map(images, paths), f"images of {take}", len(paths),
+                                     unit="recording", delay=1))
                 for (path, instrument), of in zip(paths.items(), made):
                     found.setdefault(path.stem, {})[take, instrument] = of
                     self.players.setdefault((take, instrument), {})[path.stem] = of
             for name, of in sorted(found.items()):
                 shortest = min(image.shape[1] for speeds in of.values() for image in speeds)
                 if shortest < frames:
-                    raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take longer recordings")
+                    raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take "
+                                     "longer recordings")
                 self.places += [(len(self.pieces), k * frames) for k in range(shortest // frames)]
                 self.pieces.append((name, of))
 
@@ -84,8 +96,10 @@ class TwinImages(Dataset):
 
 # %% ../nbs/05a_twins.ipynb #c041c
 def draw_blend_shares(rng: random.Random, blends: float, bands: int) -> Tensor | None:
-    "Of another instrument's part: a share in [0, 1] for each band [bands, 1], along a line; None in all but `blends` of the draws."
-    return torch.linspace(rng.random(), rng.random(), bands)[:, None] if rng.random() < blends else None
+    """Of another instrument's part: a share in [0, 1] for each band [bands, 1], along a line; None
+    in all but `blends` of the draws."""
+    return torch.linspace(rng.random(), rng.random(), bands)[:,
+                                                             None] if rng.random() < blends else None
 
 def blend(one: Tensor, other: Tensor, share: Tensor | None) -> Tensor:
     "Bytes so far on the way from one clip to another; the first where `share` is None."
@@ -95,12 +109,15 @@ def blend(one: Tensor, other: Tensor, share: Tensor | None) -> Tensor:
 @patch
 def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float = .05,
          blends: float = 0.) -> tuple[Tensor, Tensor, Tensor, list[tuple]]:
-    """Content, target and style clips for some places, uint8 [B, 1, n_mels, frames] each, and (content's, target's) instruments.
+    """Content, target and style clips for some places, uint8 [B, 1, n_mels, frames] each, and
+    (content's, target's) instruments.
 
-    `same` is the share in which content and target are one recording, `blends` that in which target and style lie between the instrument
-    named and another, in each band as far from both in one as in the other; as many contents lie between two instruments. Style and
+    `same` is the share in which content and target are one recording, `blends` that in which target
+    and style lie between the instrument
+    named and another, in each band as far from both in one as in the other; as many contents lie
+    between two instruments. Style and
     target have one speed: sizes are told apart.
-    """
+"""
     def cut(image, start): return image[:, start:start + self.frames]
     def sounds(clip, share):
         return (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
@@ -110,70 +127,93 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
         name, of = self.pieces[piece]
         for _ in range(10):  # until something sounds
             players = sorted({instrument for _, instrument in of})
-            of_others = 4 / max(8, sum(instrument not in INSTRUMENTS for instrument in players))  # together no more than the four
+            # together no more than the four
+            of_others = 4 / max(8, sum(instrument not in INSTRUMENTS for instrument in players))
             weights = [1. if instrument in INSTRUMENTS else of_others for instrument in players]
             b, = rng.choices(players, weights)
-            a = b if len(players) == 1 or rng.random() < same else rng.choices(players, [w * (p != b) for p, w in zip(players, weights)])[0]
-            take_a, take_b = (rng.choice(sorted(take for take, instrument in of if instrument == x)) for x in (a, b))
+            a = b if len(players) == 1 or rng.random() < same else rng.choices(players,
+                                                                               [w * (p != b) for p,
+                                                                                w in zip(players, weights)])[0]
+            take_a, take_b = (rng.choice(sorted(take for take,
+                                                instrument in of if instrument == x))
+                              for x in (a, b))
             if a == b:
                 take_a = take_b
             speed, first = rng.randrange(self.speeds), start + rng.randrange(self.frames)
-            first = min(first, *(of[key][speed].shape[1] - self.frames for key in ((take_a, a), (take_b, b))))
+            first = min(first, *(of[key][speed].shape[1] - self.frames
+                                 for key in ((take_a, a), (take_b, b))))
             content, target = cut(of[take_a, a][speed], first), cut(of[take_b, b][speed], first)
             if sounds(content, .3) and sounds(target, .3):
                 break
-        content = blend(content, cut(of[rng.choice(sorted(of))][speed], first), draw_blend_shares(rng, blends, len(content)))
-        keys, share = ((take_b, b), rng.choice(sorted(of))), draw_blend_shares(rng, blends, len(content))
+        content = blend(content, cut(of[rng.choice(sorted(of))][speed], first),
+                        draw_blend_shares(rng, blends, len(content)))
+        keys, share = ((take_b, b), rng.choice(sorted(of))), draw_blend_shares(rng, blends,
+                                                                               len(content))
         def elsewhere():
-            return sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys() - {name}) if len(players) > 1 else [name]
+            return sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys()
+                          - {name}) if len(players) > 1 else [name]
         if share is None or not elsewhere():
             keys, share = keys[:1] * 2, None
         for _ in range(10):
-            images = [self.players[key][other][speed] for other in [rng.choice(elsewhere() or [name])] for key in keys]
+            images = [self.players[key][other][speed]
+                      for other in [rng.choice(elsewhere() or [name])] for key in keys]
             at = rng.randrange(min(image.shape[1] for image in images) - self.frames + 1)
             style = [cut(image, at) for image in images]
             if sounds(style[0], .5):
                 break
-        clips.append((content, blend(target, cut(of[keys[1]][speed], first), share), blend(*style, share)))
+        clips.append((content, blend(target, cut(of[keys[1]][speed], first), share),
+                      blend(*style, share)))
         names.append((a, b))
     return *(torch.stack(of)[:, None] for of in zip(*clips)), names
 
 # %% ../nbs/05a_twins.ipynb #c043
 def own_recordings(run: Run) -> list[dict[str, dict[Path, str]]]:
-    """The user's own recordings (`data`) to train on, each a performance; those too short, or cut into blocks by `split_by_piece`, not."""
+    """The user's own recordings (`data`) to train on, each a performance; those too short, or cut
+    into blocks by `split_by_piece`, not."""
     corpus = prepare_corpus(run)
-    found = [(corpus.recording(i, piece), i) for i in corpus.instruments for piece in corpus.splits["train"]
+    found = [(corpus.recording(i, piece), i) for i in corpus.instruments
+             for piece in corpus.splits["train"]
              if "@" not in piece and len(select_images(corpus.images / i, [piece])) > 2]
     return [{"recorded": {path: instrument}} for path, instrument in found]
 
 def load_twins(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES,
                 semitones: tuple[float, ...] = (-1.5, 1.5)) -> TwinImages:
-    """The twins of a split, rendered where they are missing; to train on, 54 instruments, each recording also
+    """The twins of a split, rendered where they are missing; to train on, 54 instruments, each
+    recording also
     faster and slower, by `semitones`, and the user's own recordings, which have no twins."""
-    also = {"fluid": (2, OTHERS), "musescore": (2, OTHERS), "freepats": (4, MORE), "generaluser": (4, MORE), "a320u": (4, OTHERS | RARE),
-            "deep": (4, MORE | RARE), "deep_freepats": (4, MORE), "deep_generaluser": (4, MORE | RARE),
+    also = {"fluid": (2, OTHERS), "musescore": (2, OTHERS), "freepats": (4, MORE),
+            "generaluser": (4, MORE), "a320u": (4, OTHERS | RARE),
+            "deep": (4, MORE | RARE), "deep_freepats": (4, MORE),
+            "deep_generaluser": (4, MORE | RARE),
             "wide": (4, OTHERS | RARE), "wide_a320u": (4, OTHERS | RARE),
-            "chords": (4, OTHERS | RARE), "chords_generaluser": (2, MORE), "chords_freepats": (2, MORE),
-            "sampled": (4, SAMPLED), "deep_sampled": (2, SAMPLED), "wide_sampled": (2, SAMPLED), "chords_sampled": (2, SAMPLED)}
+            "chords": (4, OTHERS | RARE), "chords_generaluser": (2, MORE),
+            "chords_freepats": (2, MORE),
+            "sampled": (4, SAMPLED), "deep_sampled": (2, SAMPLED), "wide_sampled": (2, SAMPLED),
+            "chords_sampled": (2, SAMPLED)}
     def of(take):  # how many others, and of which
         return also.get(take, (0, OTHERS)) if split == "train" else (0, OTHERS)
-    found = [{take: render_takes(run, (take,), (split,), of(take)[0], pool=of(take)[1]) for take in takes} for takes in performances]
+    found = [{take: render_takes(run, (take,), (split,), of(take)[0], pool=of(take)[1])
+              for take in takes} for takes in performances]
     own = own_recordings(run) if run.data and split == "train" else []
     return TwinImages(found + own, (0., *semitones) if split == "train" else (0.,))
 
 # %% ../nbs/05a_twins.ipynb #c046
 def add_noise(decibels: Tensor, generator: torch.Generator, share: float) -> Tensor:
-    "Images in dB [B, 1, n_mels, T], a `share` of them over white noise 20 to 80 dB below their loudest place."
+    """Images in dB [B, 1, n_mels, T], a `share` of them over white noise 20 to 80 dB below their
+    loudest place."""
     rand = {"generator": generator, "device": decibels.device}
     size = (len(decibels), 1, 1, 1)
-    level = torch.where(torch.rand(size, **rand) < share, -20 - 60 * torch.rand(size, **rand), -300.)
+    level = torch.where(torch.rand(size, **rand) < share, -20 - 60 * torch.rand(size, **rand),
+                        -300.)
     noise = decibels.amax((2, 3), keepdim=True) + level + 3 * torch.randn(decibels.shape, **rand)
     return 10 * (10 ** (decibels / 10) + 10 ** (noise / 10)).log10()
 
 def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
                     max_db: float = AUDIO_PRESETS["mst"].max_db) -> list[Tensor]:
-    "Content, target and style images in [0, 1] of what `TwinImages.draw` cut; each clip's loudest place is 1, or lower if varied."
-    content, target, style = (((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300) for clip in clips)  # dB
+    """Content, target and style images in [0, 1] of what `TwinImages.draw` cut; each clip's loudest
+    place is 1, or lower if varied."""
+    # dB
+    content, target, style = (((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300) for clip in clips)
     size, rand = (len(content), 1, 1, 1), {"generator": generator, "device": content.device}
     def headroom(): return random_headroom(len(content), generator).view(size) * vary  # dB
     if vary:

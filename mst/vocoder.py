@@ -31,7 +31,8 @@ from .training import CosineDecay, History, train_in
 
 # %% ../nbs/03_vocoder.ipynb #c044
 def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor:
-    "Power [B, F, T], moved by Itakura-Saito updates towards mel power [B, n_mels, T]; `bands` [n_mels, F]."
+    """Power [B, F, T], moved by Itakura-Saito updates towards mel power [B, n_mels, T]; `bands`
+    [n_mels, F]."""
     P = mel.clamp(min=1e-10)
     for _ in range(updates):
         ratio = 1 / (bands @ power).clamp(min=1e-12)
@@ -41,8 +42,11 @@ def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor
 def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
                      config: AudioConfig = AudioConfig(),
                      n_iter: int = 100) -> np.ndarray:  # magnitudes [1 + n_fft / 2, T]
-    "STFT magnitudes whose mel bands are `mel`, by multiplicative Itakura-Saito updates (Fevotte and Idier, 2011)."
-    bands = torch.from_numpy(librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=len(mel)))  # [n_mels, F]
+    """STFT magnitudes whose mel bands are `mel`, by multiplicative Itakura-Saito updates (Fevotte
+    and Idier, 2011)."""
+    # [n_mels, F]
+    bands = torch.from_numpy(librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft,
+                                                 n_mels=len(mel)))
     peak = max(float(np.max(mel)), 1e-20)
     P = torch.as_tensor(mel / peak, dtype=torch.float32).clamp(min=1e-10)[None]
     power = (bands.T @ (P / bands.sum(1)[:, None])) / bands.sum(0).clamp(min=1e-10)[:, None]
@@ -51,10 +55,12 @@ def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
 # %% ../nbs/03_vocoder.ipynb #c050
 INVERSIONS = ("librosa", "multiplicative")
 
-def mel_image_to_audio(image,  # PIL image, uint8 pixels, or floats in [0, 1], numpy or torch: [n_mels, T] or [1, n_mels, T]
+def mel_image_to_audio(image,
+                       # PIL image, uint8 pixels, or floats in [0, 1], numpy or torch: [n_mels, T] or [1, n_mels, T]
                        config: AudioConfig = AudioConfig(),
                        n_iter: int = 32,  # of Griffin-Lim
-                       inversion: str = "librosa",  # bands to frequencies: "librosa" or "multiplicative"
+                       inversion: str = "librosa",
+                       # bands to frequencies: "librosa" or "multiplicative"
                        reference_db: float = 25.,  # mel power in dB that the value 1 stands for
                        ) -> np.ndarray:
     "Sound float32 [(T - 1) * hop_length], peak at most 1, of a mel image of any width T >= 2."
@@ -63,7 +69,8 @@ def mel_image_to_audio(image,  # PIL image, uint8 pixels, or floats in [0, 1], n
     ap = AudioPreprocessor(config)
     spectrogram = ap.grayscale_image_to_mel_spectrogram(image) + reference_db  # dB [n_mels, T]
     if spectrogram.shape[0] != config.n_mels or spectrogram.shape[1] < 2:
-        raise ValueError(f"an image of {config.n_mels} bands and at least 2 frames is needed, got {spectrogram.shape}")
+        raise ValueError(f"an image of {config.n_mels} bands and at least 2 frames is needed, got "
+                         f"{spectrogram.shape}")
     if not np.isfinite(spectrogram).all():
         raise ValueError("the image holds values that are not finite numbers")
     if inversion == "librosa":
@@ -74,8 +81,10 @@ def mel_image_to_audio(image,  # PIL image, uint8 pixels, or floats in [0, 1], n
 # %% ../nbs/03_vocoder.ipynb #c051
 def magnitude_to_audio(magnitude: np.ndarray,  # [1 + n_fft / 2, T]
                        config: AudioConfig = AudioConfig(), n_iter: int = 32) -> np.ndarray:
-    "Sound float32 [(T - 1) * hop_length], peak at most 1, of STFT magnitudes: librosa's Griffin-Lim from a fixed seed."
-    audio = librosa.griffinlim(magnitude, n_iter=n_iter, hop_length=config.hop_length, n_fft=config.n_fft, random_state=0)
+    """Sound float32 [(T - 1) * hop_length], peak at most 1, of STFT magnitudes: librosa's
+    Griffin-Lim from a fixed seed."""
+    audio = librosa.griffinlim(magnitude, n_iter=n_iter, hop_length=config.hop_length,
+                               n_fft=config.n_fft, random_state=0)
     return (audio / max(1., float(np.abs(audio).max()))).astype(np.float32)
 
 # %% ../nbs/03_vocoder.ipynb #c059
@@ -96,33 +105,45 @@ class VocoderConfig:
         return AudioConfig(n_mels=self.n_mels, hop_length=self.hop_length, max_db=self.max_db)
 
 class ConvNeXtBlock(nn.Module):
-    """Sequences [B, T, width] to the same: depthwise convolution over 7 frames, then two linear layers, added to what came in."""
+    """Sequences [B, T, width] to the same: depthwise convolution over 7 frames, then two linear
+    layers, added to what came in."""
     def __init__(self, width: int):
         super().__init__()
         self.mix = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.GELU(),
+                                    nn.Linear(3 * width, width))
         self.scale = nn.Parameter(torch.full((width,), .1))
 
     def forward(self, x: Tensor) -> Tensor: return x + self.scale * self.layers(self.mix(x.mT).mT)
 
 # %% ../nbs/03_vocoder.ipynb #c060
 class MelToMagnitude(nn.Module):
-    """Images [B, 1, n_mels, T] to power in dB [B, F, T] at the F = 1025 frequencies, 0 dB being the image's reference."""
+    """Images [B, 1, n_mels, T] to power in dB [B, F, T] at the F = 1025 frequencies, 0 dB being the
+    image's reference."""
     def __init__(self, config: VocoderConfig = VocoderConfig()):
         super().__init__()
         self.max_db, audio = config.max_db, config.audio
-        bands = torch.from_numpy(librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft, n_mels=config.n_mels))
+        bands = torch.from_numpy(librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft,
+                                                     n_mels=config.n_mels))
         def to_mel(hz):
             return torch.as_tensor(librosa.hz_to_mel(np.asarray(hz)), dtype=torch.float32)
         frequencies = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=audio.n_fft)
-        self.register_buffer("bands", bands, persistent=False)                                              # [n_mels, F]
-        self.register_buffer("weight", 10 * bands.sum(1).clamp(min=1e-8).log10()[:, None], persistent=False)  # dB
-        self.register_buffer("spread", interpolation_matrix(to_mel(frequencies), to_mel(mel_centers(audio))), persistent=False)  # [F, n_mels]
+        # [n_mels, F]
+        self.register_buffer("bands", bands, persistent=False)
+        # dB
+        self.register_buffer("weight", 10 * bands.sum(1).clamp(min=1e-8).log10()[:, None],
+                             persistent=False)
+        # [F, n_mels]
+        self.register_buffer("spread", interpolation_matrix(to_mel(frequencies),
+                                                            to_mel(mel_centers(audio))),
+                             persistent=False)
         self.enter = nn.Conv1d(config.n_mels, config.width, 5, padding=2)
-        self.body = nn.Sequential(nn.LayerNorm(config.width), *(ConvNeXtBlock(config.width) for _ in range(config.blocks)),
+        self.body = nn.Sequential(nn.LayerNorm(config.width),
+                                  *(ConvNeXtBlock(config.width) for _ in range(config.blocks)),
                                   nn.LayerNorm(config.width))
         self.leave = nn.Linear(config.width, len(frequencies))
-        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)  # begins as straight lines
+        # begins as straight lines
+        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
 
     def straight(self, image: Tensor) -> Tensor:
         "The bands spread by straight lines, dB [B, F, T]."
@@ -134,32 +155,43 @@ class MelToMagnitude(nn.Module):
 
 # %% ../nbs/03_vocoder.ipynb #c062
 def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
-    "Phases [B, F, T] for STFT magnitudes [B, F, T]: each bin turns with the nearest peak (Beauregard et al., 2015)."
-    level = magnitude.mT.clamp(min=1e-9).log()  # [B, T, F]: neighbours in memory are neighbours in frequency
+    """Phases [B, F, T] for STFT magnitudes [B, F, T]: each bin turns with the nearest peak
+    (Beauregard et al., 2015)."""
+    # [B, T, F]: neighbours in memory are neighbours in frequency
+    level = magnitude.mT.clamp(min=1e-9).log()
     n, (a, b, c) = level.shape[2], (level[..., :-2], level[..., 1:-1], level[..., 2:])
     bins = torch.arange(n, device=level.device, dtype=torch.int32)
     peak = F.pad((b > a) & (b >= c), (1, 1))
-    frequency = bins + F.pad((.5 * (a - c) / (a - 2 * b + c).clamp(max=-1e-9)).clamp(-.5, .5), (1, 1))  # the top of a parabola, in bins
+    # the top of a parabola, in bins
+    frequency = bins + F.pad((.5 * (a - c) / (a - 2 * b + c).clamp(max=-1e-9)).clamp(-.5, .5),
+                             (1, 1))
     below = torch.where(peak, bins, -n).cummax(2).values
     above = torch.where(peak, bins, 2 * n).flip(2).cummin(2).values.flip(2)
     nearest = torch.where(bins - below <= above - bins, below, above).clamp(0, n - 1)
-    turn = frequency.gather(2, nearest.long()) * hop_length / (2 * (n - 1))  # turns from frame to frame
-    turns = F.pad(((turn[:, 1:] + turn[:, :-1]) / 2).cumsum(1, dtype=torch.float64), (0, 0, 1, 0)) % 1
-    return (2 * torch.pi * (turns.float().gather(2, nearest.long()) + .5 * ((bins - nearest) % 2))).mT
+    # turns from frame to frame
+    turn = frequency.gather(2, nearest.long()) * hop_length / (2 * (n - 1))
+    turns = F.pad(((turn[:, 1:] + turn[:, :-1]) / 2).cumsum(1, dtype=torch.float64),
+                  (0, 0, 1, 0)) % 1
+    return (2 * torch.pi * (turns.float().gather(2, nearest.long())
+                            + .5 * ((bins - nearest) % 2))).mT
 
 # %% ../nbs/03_vocoder.ipynb #c063
 def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
                      hop_length: int = 512, n_iter: int = 32, momentum: float = .99,
                      phase: Tensor | None = None,  # [B, F, T] to start from; None: `turning_phase`
                      ) -> Tensor:
-    "Sound [B, (T - 1) * hop_length] of STFT magnitudes (Perraudin et al., 2013), in torch, on any device."
+    """Sound [B, (T - 1) * hop_length] of STFT magnitudes (Perraudin et al., 2013), in torch, on any
+    device."""
     n_fft = 2 * (magnitude.shape[1] - 1)
-    options = {"n_fft": n_fft, "hop_length": hop_length, "window": torch.hann_window(n_fft, device=magnitude.device)}
+    options = {"n_fft": n_fft, "hop_length": hop_length,
+               "window": torch.hann_window(n_fft, device=magnitude.device)}
     length = (magnitude.shape[2] - 1) * hop_length
-    c = torch.polar(torch.ones_like(magnitude), turning_phase(magnitude, hop_length) if phase is None else phase)
+    c = torch.polar(torch.ones_like(magnitude), turning_phase(magnitude, hop_length)
+                    if phase is None else phase)
     before = None
     for _ in range(n_iter):
-        t = torch.stft(torch.istft(magnitude * c, length=length, **options), return_complex=True, pad_mode="constant", **options)
+        t = torch.stft(torch.istft(magnitude * c, length=length, **options), return_complex=True,
+                       pad_mode="constant", **options)
         c = t if before is None else t + momentum * (t - before)
         c, before = c / c.abs().clamp(min=1e-12), t
     return torch.istft(magnitude * c, length=length, **options)
@@ -175,21 +207,26 @@ class Vocoder(nn.Module):
     def magnitude(self, image: Tensor) -> Tensor:
         "STFT magnitudes [B, F, T]; a mel power of 1 is what the value 1 of the image stands for."
         power = 10 ** (self.net(image) / 10)
-        return fit_bands(power, 10 ** (self.config.max_db / 10 * (image[:, 0] - 1)), self.net.bands, self.config.updates).sqrt()
+        return fit_bands(power, 10 ** (self.config.max_db / 10 * (image[:, 0] - 1)),
+                         self.net.bands, self.config.updates).sqrt()
 
     @torch.no_grad()
     def forward(self, image: Tensor,
                 reference_db: float = 25.,   # mel power in dB that the value 1 stands for
-                n_iter: int | None = None,   # of Griffin-Lim, instead of the configuration's: 32 is slower and a little better
+                n_iter: int | None = None,
+                # of Griffin-Lim, instead of the configuration's: 32 is slower and a little better
                 ) -> Tensor:
         if image.ndim != 4 or image.shape[2] != self.config.n_mels or image.shape[3] < 2:
-            raise ValueError(f"images [B, 1, {self.config.n_mels}, T] of at least 2 frames are needed, got {tuple(image.shape)}")
+            raise ValueError(f"images [B, 1, {self.config.n_mels}, T] of at least 2 frames are "
+                             f"needed, got {tuple(image.shape)}")
         magnitude = self.magnitude(image.clamp(0, 1)) * 10 ** (reference_db / 20)
-        return fast_griffin_lim(magnitude, self.config.hop_length, self.config.n_iter if n_iter is None else n_iter)
+        return fast_griffin_lim(magnitude, self.config.hop_length,
+                                self.config.n_iter if n_iter is None else n_iter)
 
 # %% ../nbs/03_vocoder.ipynb #c070
 def spectrum_loss(predicted: Tensor, true: Tensor, floor: float) -> dict[str, Tensor]:
-    "Error of power in dB [B, F, T] above a floor (in 20 dB), and relative error of |X|^0.4; their sum is `loss`."
+    """Error of power in dB [B, F, T] above a floor (in 20 dB), and relative error of |X|^0.4; their
+    sum is `loss`."""
     predicted, true = predicted.clamp(min=floor), true.clamp(min=floor)
     decibels = (predicted - true).abs().mean() / 20
     p, t = (10 ** (x.clamp(max=60) / 50) for x in (predicted, true))
@@ -207,7 +244,8 @@ class VocoderTraining:
 
 # %% ../nbs/03_vocoder.ipynb #c071
 def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, folder: str,
-                  clips: tuple[AudioClips, AudioClips] | None = None, autoencoder: Autoencoder | None = None) -> tuple[Vocoder, History]:
+                  clips: tuple[AudioClips, AudioClips] | None = None,
+                  autoencoder: Autoencoder | None = None) -> tuple[Vocoder, History]:
     "A vocoder trained on varied sound, in `folder` of the run; resumes what was interrupted."
     (train_set, valid_set), device = clips or training_clips(run), run.torch_device
     log_mel = LogMel(config.audio).to(device)
@@ -218,29 +256,42 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
         autoencoder = deepcopy(autoencoder).eval().to(device)
     def loss_fn(net, batch, generator):
         samples = (training.frames - 1) * config.hop_length
-        sounds = augment_sounds(batch[0], samples, generator) if net.training else batch[0][:, :samples].float() / 32768
+        sounds = augment_sounds(batch[0], samples,
+                                generator) if net.training else batch[0][:,
+                                                                         :samples].float() / 32768
         power = log_mel.spectrum(sounds).abs().square()
         mel = log_mel.bands @ power
-        reference = random_reference(mel, generator) if net.training else mel.amax((1, 2)).clamp(min=1e-10)
+        reference = random_reference(mel,
+                                     generator) if net.training else mel.amax((1,
+                                                                               2)).clamp(min=1e-10)
         image = log_mel.image(mel, reference)
         if through and net.training:
             with torch.no_grad():
                 image = torch.cat([autoencoder(image[:through])[0].clamp(0, 1), image[through:]])
-        return spectrum_loss(net(image), 10 * (power / reference[:, None, None]).clamp(min=1e-12).log10(), 5 - config.max_db)
-    network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}  # those come after it
-    settings = {"vocoder": network, "training": asdict(training), "clips": [len(train_set), len(valid_set)],
+        return spectrum_loss(net(image),
+                             10 * (power / reference[:, None, None]).clamp(min=1e-12).log10(),
+                             5 - config.max_db)
+    # those come after it
+    network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}
+    settings = {"vocoder": network, "training": asdict(training),
+                "clips": [len(train_set), len(valid_set)],
                 "autoencoder": weights_digest(autoencoder) if through else ""}
-    optimizer = torch.optim.AdamW(vocoder.net.parameters(), training.learning_rate, betas=(.8, .99), fused=True)
-    history = train_in(run.folder / folder, training.epochs, vocoder.net, loss_fn, optimizer, train_set, valid_set,
-                       callbacks=[CosineDecay()], batch_size=training.batch_size, config=settings, seed=run.seed, device=device)
+    optimizer = torch.optim.AdamW(vocoder.net.parameters(), training.learning_rate,
+                                  betas=(.8, .99), fused=True)
+    history = train_in(run.folder / folder, training.epochs, vocoder.net, loss_fn, optimizer,
+                       train_set, valid_set,
+                       callbacks=[CosineDecay()], batch_size=training.batch_size, config=settings,
+                       seed=run.seed, device=device)
     return vocoder.cpu().eval(), history
 
 # %% ../nbs/03_vocoder.ipynb #c072
 VOCODER_FILE = "data/pretrained/vocoder.safetensors"
 
 def save_vocoder(path: str | Path, vocoder: Vocoder, info: dict):
-    "Save a vocoder's network in half precision, with its configuration and what `info` says of its training."
-    save_tensors(path, {k: v.half() for k, v in vocoder.net.state_dict().items()}, {"config": asdict(vocoder.config), **info})
+    """Save a vocoder's network in half precision, with its configuration and what `info` says of
+    its training."""
+    save_tensors(path, {k: v.half() for k, v in vocoder.net.state_dict().items()},
+                 {"config": asdict(vocoder.config), **info})
 
 def load_vocoder(path: str | Path | None = None) -> Vocoder:
     "The shipped vocoder, or the one at `path`, in evaluation mode."
@@ -254,10 +305,14 @@ def load_vocoder(path: str | Path | None = None) -> Vocoder:
 SHIPPED_VOCODER = VocoderConfig(), VocoderTraining()
 
 # %% ../nbs/03_vocoder.ipynb #c080
-def sound_scores(original: np.ndarray, other: np.ndarray, ear: SoundJudge, instrument: str) -> dict[str, float]:
-    "All measures of a sound [N] that should be `original` [N]; `judge` and `judge_original` are probabilities of `instrument`."
+def sound_scores(original: np.ndarray, other: np.ndarray, ear: SoundJudge,
+                 instrument: str) -> dict[str, float]:
+    """All measures of a sound [N] that should be `original` [N]; `judge` and `judge_original` are
+    probabilities of `instrument`."""
     n = min(len(original), len(other))
     original, other = original[:n], other[:n]
-    probabilities = ear([original, other])[:, ear.classes.index(instrument)] if instrument in ear.classes else [float("nan")] * 2
-    return {**note_scores(original, other), "mfcc": mfcc_distance(original, other), "stft": stft_distance(original, other),
+    probabilities = ear([original, other])[:,
+                                           ear.classes.index(instrument)] if instrument in ear.classes else [float("nan")] * 2
+    return {**note_scores(original, other), "mfcc": mfcc_distance(original, other),
+            "stft": stft_distance(original, other),
             "judge_original": float(probabilities[0]), "judge": float(probabilities[1])}

@@ -1,12 +1,16 @@
-"""Bring what the notebooks of one run wrote to where the report reads it: `python report/collect.py PROFILE`.
+"""Bring what the notebooks of one run wrote to where the report reads it: `python report/collect.py
+PROFILE`.
 
 runs/PROFILE/figures/*.pdf|png  ->  figures/              (figures of other runs are deleted)
 runs/PROFILE/tables/*.tex       ->  report/tables/        (likewise)
-runs/PROFILE/numbers/*.json     ->  report/numbers.tex    key `ae_psnr_16` becomes the macro \\numAePsnrOneSix
+runs/PROFILE/numbers/*.json     ->  report/numbers.tex    key `ae_psnr_16` becomes the macro
+\\numAePsnrOneSix
 
-report/benchmarks holds the same three folders, of what the benchmarks measured last, and goes the same way.
+report/benchmarks holds the same three folders, of what the benchmarks measured last, and goes the
+same way.
 
-\\runPreset, \\runProfile, \\runDevice and \\runSeed are what the notebooks printed when they started. Fails if the report
+\\runPreset, \\runProfile, \\runDevice and \\runSeed are what the notebooks printed when they
+started. Fails if the report
 uses a figure, a table or a number that the run did not write.
 """
 import json
@@ -27,7 +31,8 @@ def macro_name(key, prefix="num"):
 
 
 def latex_value(value):
-    """A number or string as LaTeX. Strings that hold a backslash or a dollar sign are LaTeX already."""
+    """A number or string as LaTeX. Strings that hold a backslash or a dollar sign are LaTeX
+    already."""
     if isinstance(value, int) and not isinstance(value, bool):
         text = f"{value:,}".replace(",", r"\,") if abs(value) >= 10000 else str(value)
     elif isinstance(value, float):
@@ -37,7 +42,8 @@ def latex_value(value):
         text = str(value)
         if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
             return text.replace(",", r"\,")
-        if m := re.fullmatch(r"(-?[\d.]+)(?:e([+-]?\d+))?", text):  # a number that was rounded for print
+        # a number that was rounded for print
+        if m := re.fullmatch(r"(-?[\d.]+)(?:e([+-]?\d+))?", text):
             text = m[1] + (rf"\times 10^{{{int(m[2])}}}" if m[2] else "")
             return rf"\ensuremath{{{text}}}" if re.search(r"[-^]", text) else text
         return text if re.search(r"[\\$]", text) else re.sub(r"[%&#_]", r"\\\g<0>", text)
@@ -45,21 +51,26 @@ def latex_value(value):
 
 
 def read_numbers(*folders):
-    """All keys and values of the files in `folders`, as one dictionary; no key may stand in two files."""
+    """All keys and values of the files in `folders`, as one dictionary; no key may stand in two
+    files."""
     numbers, origin = {}, {}
     for path in (p for folder in folders for p in sorted(Path(folder).glob("*.json"))):
         for key, value in json.loads(path.read_text(encoding="utf-8")).items():
             if key in numbers:
-                raise ValueError(f"number {key!r} stands in {origin[key]} and in {path.name}: give it another name")
+                raise ValueError(f"number {key!r} stands in {origin[key]} and in {path.name}: give "
+                                 "it another name")
             numbers[key], origin[key] = value, path.name
     return numbers
 
 
 def read_settings(folder):
-    """What the executed notebooks in `folder` printed at their start, `01_x: preset p, profile q, cpu, seed 0`."""
+    """What the executed notebooks in `folder` printed at their start, `01_x: preset p, profile q,
+    cpu, seed 0`."""
     found = {"preset": {}, "profile": {}, "device": {}, "seed": {}}  # dictionaries as ordered sets
-    for path in sorted(p for p in Path(folder).glob("[0-9][0-9]*_*.ipynb") if ".part" not in p.name):
-        for m in re.finditer(rf'"{path.stem}: preset (\S+), profile (\S+), (\S+), seed (\d+)', path.read_text("utf-8")):
+    for path in sorted(p for p in Path(folder).glob("[0-9][0-9]*_*.ipynb")
+                       if ".part" not in p.name):
+        for m in re.finditer(rf'"{path.stem}: preset (\S+), profile (\S+), (\S+), seed (\d+)',
+                             path.read_text("utf-8")):
             for values, value in zip(found.values(), m.groups()):
                 values[value] = None
     return {name: ", ".join(values) for name, values in found.items() if values}
@@ -73,7 +84,8 @@ def numbers_tex(numbers, settings):
         if name in macros:
             raise ValueError(f"numbers {keys[name]!r} and {key!r} give the same macro \\{name}")
         macros[name], keys[name] = value, key
-    lines = [rf"\newcommand{{\{name}}}{{{latex_value(value)}}}" for name, value in sorted(macros.items())]
+    lines = [rf"\newcommand{{\{name}}}{{{latex_value(value)}}}" for name,
+             value in sorted(macros.items())]
     return "% Written by report/collect.py from what the notebooks measured. Do not edit.\n" + "\n".join(lines) + "\n"
 
 
@@ -90,7 +102,8 @@ def write(path, data):
 
 def copy_folders(sources, target, suffixes):
     """Make the files of `target` with these suffixes the same as those of all `sources`."""
-    found = {p.name: p for source in sources for p in sorted(Path(source).glob("*")) if p.suffix in suffixes}
+    found = {p.name: p for source in sources for p in sorted(Path(source).glob("*"))
+             if p.suffix in suffixes}
     for old in Path(target).glob("*"):
         if old.is_file() and old.name not in found:
             old.unlink()
@@ -101,8 +114,10 @@ def copy_folders(sources, target, suffixes):
 def missing(root):
     """What report/*.tex uses and the run did not write, one line each."""
     report = root / "report"
-    tex = {p: re.sub(r"(?<!\\)%.*", "", p.read_text(encoding="utf-8")) for p in sorted(report.glob("*.tex"))}
-    tex = {p: re.sub(r"(?s)\\ifdefined\b.*?\\fi\b", "", text) for p, text in tex.items()}  # what may be missing
+    tex = {p: re.sub(r"(?<!\\)%.*", "", p.read_text(encoding="utf-8"))
+           for p in sorted(report.glob("*.tex"))}
+    # what may be missing
+    tex = {p: re.sub(r"(?s)\\ifdefined\b.*?\\fi\b", "", text) for p, text in tex.items()}
     defined = set(re.findall(r"\\newcommand\{\\(\w+)\}", "".join(tex.values())))
     wanted = [(p, m) for p, text in tex.items() for m in re.finditer(
         r"\\includegraphics\*?(?:\[[^]]*\])?\{(?P<figure>[^}#]+)\}|\\input\{(?P<table>tables/[^}#]+)\}"
@@ -110,7 +125,8 @@ def missing(root):
     for path, m in wanted:
         kind, name = m.lastgroup, m[m.lastgroup]
         if kind == "figure":
-            there = any((root / "figures" / (Path(name).name + s)).exists() for s in ("", ".pdf", ".png"))
+            there = any((root / "figures" / (Path(name).name + s)).exists()
+                        for s in ("", ".pdf", ".png"))
         elif kind == "table":
             there = any((report / (name + s)).exists() for s in ("", ".tex"))
         else:
@@ -132,7 +148,8 @@ def main(profile, root=None):
         write(root / "report" / "numbers.tex", text.encode())
         absent = sorted(set(missing(root)))
         if absent:
-            raise ValueError(f"runs/{profile} did not write what the report uses: {'; '.join(absent)}")
+            raise ValueError(f"runs/{profile} did not write what the report uses: "
+                             f"{'; '.join(absent)}")
     except ValueError as e:
         sys.exit(f"collect: {e}")
 

@@ -14,21 +14,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                 "--disable-background-networking",
                  "--disable-component-update", "--disable-sync"]
 
 
 def run(command, cwd=ROOT, timeout=1500, **env):
-    """Run a command with the environment's programs on the path; `env` adds variables, None removes one."""
+    """Run a command with the environment's programs on the path; `env` adds variables, None removes
+    one."""
     env = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "MST_PROFILE": None} | env
     env = {k: v for k, v in env.items() if v is not None}
-    return subprocess.run([str(c) for c in command], cwd=cwd, env=env, timeout=timeout, stdin=subprocess.DEVNULL,
+    return subprocess.run([str(c) for c in command], cwd=cwd, env=env, timeout=timeout,
+                          stdin=subprocess.DEVNULL,
                           capture_output=True, text=True)
 
 
 def copy_project(target):
     """A copy of what git would commit, like a fresh clone, with this environment as its .venv."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                           cwd=ROOT,
                            capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
@@ -55,10 +59,13 @@ def free_port():
 
 @contextmanager
 def served(command, cwd, log, ready, **env):
-    """A server in profile smoke, once `ready()` says so; it writes to the file `log` and ends with its kernels."""
+    """A server in profile smoke, once `ready()` says so; it writes to the file `log` and ends with
+    its kernels."""
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", *command], cwd=cwd, env=os.environ | env | {"MST_PROFILE": "smoke"},
-                                  stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True)
+        server = subprocess.Popen([sys.executable, "-m", *command], cwd=cwd,
+                                  env=os.environ | env | {"MST_PROFILE": "smoke"},
+                                  stdin=subprocess.DEVNULL, stdout=f, stderr=f,
+                                  start_new_session=True)
         try:
             for _ in range(240):
                 if ready():

@@ -6,7 +6,8 @@ import pytest
 
 
 @pytest.mark.parametrize("key, name", [
-    ("ae_psnr_val", "numAePsnrVal"), ("ae_psnr_16", "numAePsnrOneSix"), ("tr_lsd_t200", "numTrLsdTTwoZeroZero"),
+    ("ae_psnr_val", "numAePsnrVal"), ("ae_psnr_16", "numAePsnrOneSix"),
+    ("tr_lsd_t200", "numTrLsdTTwoZeroZero"),
     ("data_32x8", "numDataThreeTwoXEight")])
 def test_macro_name(key, name):
     assert collect.macro_name(key) == name
@@ -20,7 +21,8 @@ def test_bad_key(key):
 
 @pytest.mark.parametrize("value, text", [
     (7, "7"), (8155296, r"8\,155\,296"), (-1.5, r"\ensuremath{-1.5}"), (0.25, "0.25"),
-    (1e-05, r"\ensuremath{1\times 10^{-5}}"), ("50 %", r"50 \%"), ("a_b & c#", r"a\_b \& c\#"), ("$\\pm 3$", "$\\pm 3$")])
+    (1e-05, r"\ensuremath{1\times 10^{-5}}"), ("50 %", r"50 \%"), ("a_b & c#", r"a\_b \& c\#"),
+    ("$\\pm 3$", "$\\pm 3$")])
 def test_latex_value(value, text):
     assert collect.latex_value(value) == text
 
@@ -36,11 +38,13 @@ def project(tmp_path):
     (run / "numbers" / "00_data.json").write_text(json.dumps({"data_pieces": 12}))
     (run / "numbers" / "02_ae.json").write_text(json.dumps({"ae_psnr": 20.5}))
     for name, device in (("00_data", "cpu"), ("02_ae", "cuda")):
-        (run / f"{name}.ipynb").write_text(f'"{name}: preset report, profile smoke, {device}, seed 0\\n"')
+        (run / f"{name}.ipynb").write_text(f'"{name}: preset report, profile smoke, {device}, seed '
+                                           '0\\n"')
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "main.tex").write_text(
         "\\input{numbers} \\numDataPieces{} \\runDevice \\includegraphics[width=1cm]{loss}\n"
-        "% \\numNothing\n\\ifdefined\\numNothing It is \\numNothing. \\fi\n\\input{tables/scores} \\num{5}\n")
+        "% \\numNothing\n\\ifdefined\\numNothing It is \\numNothing. \\fi\n\\input{tables/scores} "
+        "\\num{5}\n")
     return tmp_path
 
 
@@ -59,7 +63,8 @@ def test_collect(project):
 
 
 @pytest.mark.parametrize("tex, error", [
-    ("\\includegraphics{figures/nope.pdf}", "figure figures/nope.pdf"), ("\\numNope", r"macro \\numNope"),
+    ("\\includegraphics{figures/nope.pdf}", "figure figures/nope.pdf"),
+    ("\\numNope", r"macro \\numNope"),
     ("\\input{tables/nope}", "table tables/nope"), ("\\numDataPiece", r"macro \\numDataPiece")])
 def test_missing(project, tex, error):
     (project / "report" / "more.tex").write_text(tex)

@@ -1,4 +1,5 @@
-"""The commands beside `mst_transfer`, as a shell runs them: from sound to images, and from a training to a benchmark."""
+"""The commands beside `mst_transfer`, as a shell runs them: from sound to images, and from a
+training to a benchmark."""
 import csv
 
 import numpy as np
@@ -18,11 +19,14 @@ def test_help(command):
 @pytest.mark.parametrize("arguments, reason", [
     (["mst_download", "nothing.csv"], "nothing.csv: no such file"),
     (["mst_build_dataset", "nothing", "-o", "images"], "nothing: no recordings"),
-    (["mst_build_dataset", "sounds", "-o", "images", "--scores", "nothing.csv"], "nothing.csv: there is no such list of scores"),
-    (["mst_train", "vocoder", "-o", "weights.pt"], "weights.pt: the name should end in .safetensors"),
+    (["mst_build_dataset", "sounds", "-o", "images", "--scores", "nothing.csv"],
+     "nothing.csv: there is no such list of scores"),
+    (["mst_train", "vocoder", "-o", "weights.pt"],
+     "weights.pt: the name should end in .safetensors"),
     (["mst_train", "ldm", "--autoencoder", "nothing.safetensors"], "nothing.safetensors"),
     (["mst_train", "ldm", "--data", "nothing"], "nothing: there is no such folder"),
-    (["mst_evaluate", "--vocoder", "nothing.safetensors", "--csv", "scores.csv"], "nothing.safetensors"),
+    (["mst_evaluate", "--vocoder", "nothing.safetensors", "--csv", "scores.csv"],
+     "nothing.safetensors"),
     (["mst_evaluate", "--device", "abacus", "--csv", "scores.csv"], "unknown device 'abacus'")])
 def test_one_line_says_what_is_wrong(tmp_path, arguments, reason):
     result = run(arguments, cwd=tmp_path, MST_PROFILE="smoke")
@@ -36,19 +40,23 @@ def test_from_recordings_to_images(tmp_path):
         (tmp_path / "sounds" / instrument).mkdir(parents=True)
         tone = .3 * np.sin(2 * np.pi * pitch * np.arange(7 * 22_050) / 22_050)
         sf.write(tmp_path / "sounds" / instrument / "tone.flac", tone, 22_050)
-    result = run(["mst_build_dataset", tmp_path / "sounds", "-o", tmp_path / "images", "--n-mels", "64"])
+    result = run(["mst_build_dataset", tmp_path / "sounds", "-o", tmp_path / "images", "--n-mels",
+                  "64"])
     assert result.returncode == 0, result.stderr
-    assert sorted(p.relative_to(tmp_path / "images").as_posix() for p in (tmp_path / "images").rglob("*.png")) == [
+    assert sorted(p.relative_to(tmp_path / "images").as_posix()
+                  for p in (tmp_path / "images").rglob("*.png")) == [
         f"{instrument}/tone_chunk{k}.png" for instrument in ("oboe", "tuba") for k in (0, 1, 2)]
 
 
 def test_from_a_training_to_a_benchmark(tmp_path):
     trained, table = tmp_path / "vocoder.safetensors", tmp_path / "scores.csv"
-    result = run(["mst_train", "vocoder", "--profile", "smoke", "--epochs", "1", "--out", tmp_path / "runs", "-o", trained])
+    result = run(["mst_train", "vocoder", "--profile", "smoke", "--epochs", "1", "--out",
+                  tmp_path / "runs", "-o", trained])
     assert result.returncode == 0 and trained.is_file(), result.stderr
     result = run(["mst_evaluate", "--profile", "smoke", "--vocoder", trained, "--csv", table])
     assert result.returncode == 0 and "24 cases of 2 pieces" in result.stdout, result.stderr
     header, *rows = csv.reader(table.read_text().splitlines())
-    assert [row[0] for row in rows] == ["copy content", "copy style", "model", "twin through vocoder"]
+    assert [row[0] for row in rows] == ["copy content", "copy style", "model",
+                                        "twin through vocoder"]
     note_f1 = [float(row[header.index("note F1")].split()[0]) for row in rows]
     assert note_f1[1] < note_f1[0] < 1 and all(row[0] in result.stdout for row in rows)

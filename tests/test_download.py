@@ -1,4 +1,5 @@
-"""AudioDownloader with the real yt-dlp and FFmpeg against a web server on loopback that behaves well and badly."""
+"""AudioDownloader with the real yt-dlp and FFmpeg against a web server on loopback that behaves
+well and badly."""
 import http.server
 import json
 import os
@@ -19,7 +20,8 @@ from mst.commands import download_main
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 SAMPLE_RATE = 22050
-TYPES = {".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".wav": "audio/x-wav", ".webm": "audio/webm", ".m4a": "audio/mp4"}
+TYPES = {".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".wav": "audio/x-wav", ".webm": "audio/webm",
+         ".m4a": "audio/mp4"}
 
 
 def run_ffmpeg(*args):
@@ -40,7 +42,8 @@ def sounds(tmp_path_factory):
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves `/{behaviour}/{anything}.{suffix}` from `folder`, logs (path, Range header) of each request."""
+    """Serves `/{behaviour}/{anything}.{suffix}` from `folder`, logs (path, Range header) of each
+    request."""
     daemon_threads = True
 
     def __init__(self, folder):
@@ -52,7 +55,8 @@ class Site(http.server.ThreadingHTTPServer):
         pass  # clients that hang up are part of the game
 
     def ranges(self, path):
-        "Range headers of the requests for `path`, without the look that yt-dlp takes at the headers first."
+        """Range headers of the requests for `path`, without the look that yt-dlp takes at the
+        headers first."""
         return [wanted for url, wanted in self.log if url == path][1:]
 
 
@@ -81,7 +85,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def sound(self, suffix, wanted):
-        "Headers for the sound file from the byte that is wanted on; returns (first byte, the bytes from there)."
+        """Headers for the sound file from the byte that is wanted on; returns (first byte, the
+        bytes from there)."""
         data = (self.server.folder / f"sound{suffix}").read_bytes()
         first = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
         span = {"Content_Range": f"bytes {first}-{len(data) - 1}/{len(data)}"} if wanted else {}
@@ -161,7 +166,8 @@ def site(sounds, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = Site(sounds)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05},
+                     daemon=True).start()
     yield server
     server.closing.set()
     server.shutdown()
@@ -175,7 +181,8 @@ def write_table(path, rows):
 
 
 def files_in(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
+                  and p.suffix != ".lock")
 
 
 def parts_in(folder):
@@ -188,40 +195,55 @@ def assert_same_sound(path, sounds):
 
 
 def command(*args):
-    return subprocess.Popen([BIN / "mst_download", *map(str, args)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([BIN / "mst_download", *map(str, args)], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("codec, source", [("mp3", ".mp3"), ("mp3", ".webm"), ("wav", ".wav"), ("wav", ".mp3"),
-                                           ("flac", ".wav"), ("opus", ".webm"), ("m4a", ".m4a"), ("m4a", ".wav"),
+@pytest.mark.parametrize("codec, source",
+                         [("mp3", ".mp3"), ("mp3", ".webm"), ("wav", ".wav"), ("wav", ".mp3"),
+                                           ("flac", ".wav"), ("opus", ".webm"), ("m4a", ".m4a"),
+                          ("m4a", ".wav"),
                                            ("vorbis", ".ogg"), ("vorbis", ".mp3")])
 def test_codecs(site, tmp_path, codec, source):
-    path = AudioDownloader(tmp_path, codec).download_audio(f"{site.address}/good/a{source}", "a", instrument="harp")
+    path = AudioDownloader(tmp_path, codec).download_audio(f"{site.address}/good/a{source}", "a",
+                                                           instrument="harp")
     assert path == tmp_path / "harp" / f"a{CODECS[codec]}" and files_in(tmp_path) == [f"harp/a{CODECS[codec]}"]
-    probe = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", path],
+    probe = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of",
+                            "json", path],
                            capture_output=True, check=True)
     report = json.loads(probe.stdout)
-    assert [s["codec_name"] for s in report["streams"]] == [{"m4a": "aac", "wav": "pcm_s16le"}.get(codec, codec)]
+    assert [s["codec_name"]
+            for s in report["streams"]] == [{"m4a": "aac", "wav": "pcm_s16le"}.get(codec, codec)]
     assert abs(float(report["format"]["duration"]) - 3) < 0.15
 
 
 def test_table_with_failing_rows(site, tmp_path):
-    good = [["piano", "first", f"{site.address}/good/1.mp3"], ["harp", "second", f"{site.address}/good/2.ogg"],
+    good = [["piano", "first", f"{site.address}/good/1.mp3"],
+            ["harp", "second", f"{site.address}/good/2.ogg"],
             ["piano", "last", f"{site.address}/good/3.wav"]]
-    bad = [["piano", kind, f"{site.address}/{kind}/x.mp3"] for kind in ("missing", "truncated", "garbage", "empty")]
-    bad += [["violin", "local file", "file:///etc/hostname"], ["violin", "no server", "http://127.0.0.1:9/a.mp3"],
-            ["violin", "no address", "somewhere"], ["violin", "stalled", f"{site.address}/stalled/x.mp3"]]
+    bad = [["piano", kind, f"{site.address}/{kind}/x.mp3"]
+           for kind in ("missing", "truncated", "garbage", "empty")]
+    bad += [["violin", "local file", "file:///etc/hostname"],
+            ["violin", "no server", "http://127.0.0.1:9/a.mp3"],
+            ["violin", "no address", "somewhere"],
+            ["violin", "stalled", f"{site.address}/stalled/x.mp3"]]
     table = write_table(tmp_path / "urls.csv", [good[0], *bad[:4], good[1], *bad[4:], good[2]])
     downloader = AudioDownloader(tmp_path / "downloads", timeout=1, retries=0)
     with pytest.raises(DownloadErrors) as caught:
         downloader.download_from_csv(table)
     expected = ["piano/first.mp3", "harp/second.mp3", "piano/last.mp3"]
-    assert [path.relative_to(tmp_path / "downloads").as_posix() for path in caught.value.paths] == expected
-    assert [file for file in files_in(tmp_path / "downloads") if "/." not in file] == sorted(expected)
+    assert [path.relative_to(tmp_path / "downloads").as_posix()
+            for path in caught.value.paths] == expected
+    assert [file for file in files_in(tmp_path / "downloads")
+            if "/." not in file] == sorted(expected)
     failures = caught.value.failures
     assert [line.split(":")[0] for line in failures] == [
-        "row 3, piano/missing", "row 4, piano/truncated", "row 5, piano/garbage", "row 6, piano/empty",
-        "row 8, violin/local file", "row 9, violin/no server", "row 10, violin/no address", "row 11, violin/stalled"]
-    for line, reason in zip(failures, ["404", "", "codec", "", "http or https", "", "http or https", "timed out"]):
+        "row 3, piano/missing", "row 4, piano/truncated", "row 5, piano/garbage",
+        "row 6, piano/empty",
+        "row 8, violin/local file", "row 9, violin/no server", "row 10, violin/no address",
+        "row 11, violin/stalled"]
+    for line, reason in zip(failures, ["404", "", "codec", "", "http or https", "",
+                                       "http or https", "timed out"]):
         assert reason in line and "\n" not in line and "report this issue" not in line, line
     assert str(caught.value).startswith("8 of 11 recordings failed:\n  row 3, ")
 
@@ -235,7 +257,8 @@ def test_table_with_failing_rows(site, tmp_path):
 def test_server_cannot_reach_files(site, tmp_path, address):
     with pytest.raises(Exception):
         AudioDownloader(tmp_path, retries=0).download_audio(f"{site.address}/{address}", "a")
-    assert not list(tmp_path.rglob("*.mp3")) and not [p for p in parts_in(tmp_path) if p.stat().st_size]
+    assert not list(tmp_path.rglob("*.mp3")) and not [p for p in parts_in(tmp_path)
+                                                      if p.stat().st_size]
     assert {path for path, _ in site.log} == {f"/{address}"}
 
 
@@ -243,19 +266,22 @@ def test_server_cannot_reach_files(site, tmp_path, address):
 def test_silent_server_ends(site, tmp_path, behaviour):
     begin = time.monotonic()
     with pytest.raises(Exception, match="timed out"):
-        AudioDownloader(tmp_path, timeout=0.5, retries=2).download_audio(f"{site.address}/{behaviour}/a.mp3", "a")
+        AudioDownloader(tmp_path, timeout=0.5,
+                        retries=2).download_audio(f"{site.address}/{behaviour}/a.mp3", "a")
     assert time.monotonic() - begin < 20  # the server would wait for 60
     assert not (tmp_path / "a.mp3").exists()
 
 
 def test_endless_stream_ends(site, tmp_path):
     with pytest.raises(ValueError, match="more than 1000000 bytes"):
-        AudioDownloader(tmp_path, max_bytes=10**6).download_audio(f"{site.address}/endless/a.mp3", "a")
+        AudioDownloader(tmp_path, max_bytes=10**6).download_audio(f"{site.address}/endless/a.mp3",
+                                                                  "a")
     assert files_in(tmp_path) == []
 
 
 def test_transfer_in_pieces(site, tmp_path, sounds):
-    path = AudioDownloader(tmp_path, "flac", retries=5).download_audio(f"{site.address}/hiccup/a.wav", "a")
+    path = AudioDownloader(tmp_path, "flac",
+                           retries=5).download_audio(f"{site.address}/hiccup/a.wav", "a")
     assert_same_sound(path, sounds)
     first, *others = site.ranges("/hiccup/a.wav")
     starts = [int(wanted.removeprefix("bytes=")[:-1]) for wanted in others]
@@ -263,7 +289,8 @@ def test_transfer_in_pieces(site, tmp_path, sounds):
 
 
 def test_next_run_resumes(site, tmp_path, sounds, monkeypatch):
-    downloader, url = AudioDownloader(tmp_path, "flac", retries=0), f"{site.address}/truncated/a.wav"
+    downloader, url = AudioDownloader(tmp_path, "flac",
+                                      retries=0), f"{site.address}/truncated/a.wav"
     with pytest.raises(Exception, match="bytes read"):
         downloader.download_audio(url, "a", instrument="piano")
     [part] = parts_in(tmp_path)
@@ -278,7 +305,8 @@ def test_next_run_resumes(site, tmp_path, sounds, monkeypatch):
 
 
 def test_server_without_ranges_starts_again(site, tmp_path, sounds, monkeypatch):
-    downloader, url = AudioDownloader(tmp_path, "flac", retries=0), f"{site.address}/truncated/a.wav"
+    downloader, url = AudioDownloader(tmp_path, "flac",
+                                      retries=0), f"{site.address}/truncated/a.wav"
     with pytest.raises(Exception):
         downloader.download_audio(url, "a")
     assert len(parts_in(tmp_path)) == 1
@@ -317,7 +345,8 @@ def test_half_converted_is_not_finished(site, tmp_path, sounds, monkeypatch):
     "An FFmpeg that writes the head of a file and dies leaves nothing under the recording's name."
     broken = tmp_path / "bin" / "ffmpeg"
     broken.parent.mkdir()
-    broken.write_text(f'#!/bin/sh\ncase "$*" in *-version*|*-bsfs*) exec {shutil.which("ffmpeg")} "$@";; esac\n'
+    broken.write_text(f'#!/bin/sh\ncase "$*" in *-version*|*-bsfs*) exec {shutil.which("ffmpeg")} '
+                      '"$@";; esac\n'
                       'for last; do :; done; printf half > "${last#file:}"; echo killed >&2; exit 1\n')
     broken.chmod(0o755)
     downloader, output = AudioDownloader(tmp_path / "out", "flac"), tmp_path / "out"
@@ -331,7 +360,8 @@ def test_half_converted_is_not_finished(site, tmp_path, sounds, monkeypatch):
 
 def test_killed_conversion_starts_again(site, tmp_path, sounds):
     "As a kill during the conversion leaves it: the source is whole, the result is not."
-    downloader, url = AudioDownloader(tmp_path, "flac", retries=0), f"{site.address}/truncated/a.wav"
+    downloader, url = AudioDownloader(tmp_path, "flac",
+                                      retries=0), f"{site.address}/truncated/a.wav"
     with pytest.raises(Exception):
         downloader.download_audio(url, "a")
     [part] = parts_in(tmp_path)
@@ -343,8 +373,10 @@ def test_killed_conversion_starts_again(site, tmp_path, sounds):
     assert site.ranges("/truncated/a.wav") == [] and files_in(tmp_path) == ["a.flac"]
 
 
-TITLES = ["..", "../../escaped", "/absolute", "a\\..\\b", ".hidden", "nul\x00l", "line\nbreak", "~", "$HOME", "%(title)s",
-          "-rf", "AUX", "Füße 夜想曲 🎻", "\u202egpm", "q\"'`;|&", "x" * 300, "x" * 300 + "y", "夜" * 300, "dot.", "file.mp3"]
+TITLES = ["..", "../../escaped", "/absolute", "a\\..\\b", ".hidden", "nul\x00l", "line\nbreak",
+          "~", "$HOME", "%(title)s",
+          "-rf", "AUX", "Füße 夜想曲 🎻", "\u202egpm", "q\"'`;|&", "x" * 300, "x" * 300 + "y",
+          "夜" * 300, "dot.", "file.mp3"]
 LABELS = ["..", "../../escaped", "/absolute", "line\nbreak", "~", "x" * 300]
 
 
@@ -354,7 +386,9 @@ def test_titles_and_labels_stay_inside(site, tmp_path):
     rows += [[label, "a", f"{site.address}/good/label{i}.mp3"] for i, label in enumerate(LABELS)]
     paths = AudioDownloader(output).download_from_csv(write_table(tmp_path / "urls.csv", rows))
     assert len(set(paths)) == len(rows) == len(files_in(output))
-    assert files_in(tmp_path) == sorted(["urls.csv", *(f"deep/er/downloads/{file}" for file in files_in(output))])
+    assert files_in(tmp_path) == sorted(["urls.csv",
+                                         *(f"deep/er/downloads/{file}"
+                                           for file in files_in(output))])
     assert {path.parent for path in paths[:len(TITLES)]} == {output / "piano"}
     assert {path.parent.parent for path in paths} == {output}
     names = [name for path in paths for name in path.relative_to(output).parts]
@@ -403,7 +437,8 @@ def test_table_from_a_spreadsheet(site, tmp_path):
 @pytest.mark.parametrize("content, message", [
     (b"", "row 1: the file is empty"),
     (b"instrument,url\npiano,http://x/1\n", "row 1: needs one column 'title'"),
-    (b"instrument,title,url\npiano,a,http://x/1\n\nPiano,A ,http://x/2\n", "row 4: duplicate of row 2"),
+    (b"instrument,title,url\npiano,a,http://x/1\n\nPiano,A ,http://x/2\n",
+     "row 4: duplicate of row 2"),
     (b"instrument,title,url\npiano,\xe9,http://x/1\n", "row 2: not UTF-8"),
     (b"instrument,title,url\npiano,a\n", "row 2: 2 fields under 3 columns"),
 ])
@@ -417,7 +452,8 @@ def test_table_with_a_mistake(tmp_path, capsys, content, message):
 
 
 def test_command_line(site, tmp_path):
-    rows = [["piano", "a", f"{site.address}/good/a.mp3"], ["harp", "b", f"{site.address}/missing/b.mp3"]]
+    rows = [["piano", "a", f"{site.address}/good/a.mp3"],
+            ["harp", "b", f"{site.address}/missing/b.mp3"]]
     table = write_table(tmp_path / "urls.csv", rows)
     process = command(table, "--output", tmp_path / "downloads", "--timeout", "5", "--retries", "0")
     _, err = process.communicate(timeout=60)

@@ -1,4 +1,5 @@
-"""Whatever stands in a file or a configuration: it works, or one line says what is wrong; no hang, no other file touched."""
+"""Whatever stands in a file or a configuration: it works, or one line says what is wrong; no hang,
+no other file touched."""
 import csv
 import io
 import json
@@ -30,7 +31,8 @@ from mst.checkpoints import config_from_dict, load_tensors
 
 def random_inputs(few, many):
     return (pytest.mark.parametrize(
-    "examples", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.long)]))
+    "examples",
+    [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.long)]))
 def often(examples):
     return (settings(max_examples=examples, deadline=None, database=None, derandomize=True,
                                   suppress_health_check=list(HealthCheck)))
@@ -45,7 +47,8 @@ def stop(*_): raise Hangs
 
 @contextmanager
 def one_clear_line(folder, *names):
-    """The block works, or raises an error of one line with one of `names` in it, in ten seconds; `folder` stays as it is."""
+    """The block works, or raises an error of one line with one of `names` in it, in ten seconds;
+    `folder` stays as it is."""
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(10)
@@ -62,21 +65,24 @@ def one_clear_line(folder, *names):
 def damaged(draw, *originals):
     "One of the originals, with a few places cut out, written over or filled in."
     data = bytearray(draw(st.sampled_from(originals)))
-    for at, length, new in draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=40)), max_size=4)):
+    for at, length, new in draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40),
+                                                   st.binary(max_size=40)), max_size=4)):
         at = int(at * len(data))
         data[at:at + length] = new
     return bytes(data)
 
 
 cells = st.one_of(st.text(max_size=12), st.sampled_from([
-    "", "piano", "0", "1", "-1", "٣", "9" * 5000, "a" * 300, "../x", "/etc/x", '"', "\0", "http://x/a.mp3", "file:///x", "melody",
+    "", "piano", "0", "1", "-1", "٣", "9" * 5000, "a" * 300, "../x", "/etc/x", '"', "\0",
+    "http://x/a.mp3", "file:///x", "melody",
     "two_voice", "train", "smoke", "0 1", "18"]))
 
 
 def tables(*header):
     "The bytes of a CSV file: well formed, damaged, or anything."
     rows = st.lists(st.lists(cells, min_size=len(header), max_size=len(header)), max_size=4)
-    well = rows.map(lambda rows: "\n".join(",".join('"' + c.replace('"', '""') + '"' for c in r) for r in [header, *rows] if r))
+    well = rows.map(lambda rows: "\n".join(",".join('"' + c.replace('"', '""') + '"' for c in r)
+                                           for r in [header, *rows] if r))
     good = well.map(lambda text: text.encode(errors="replace"))
     return st.one_of(good, good.flatmap(damaged), st.binary(max_size=200))
 
@@ -97,7 +103,8 @@ def test_table_of_addresses(folder, examples):
         with one_clear_line(folder, "urls.csv"):
             for row in read_url_csv(folder / "urls.csv"):
                 for name in (safe_name(row.instrument), safe_name(row.title)):
-                    assert (folder / name).parent == folder and name not in (".", "..") and len(name.encode()) <= 120
+                    assert (folder / name).parent == folder and name not in (".",
+                                                                             "..") and len(name.encode()) <= 120
     check()
 
 
@@ -107,7 +114,8 @@ ROW = ("air", "bach/bwv1.6.mxl", "melody", "0", "0", "90", "18", "train", "smoke
 
 @random_inputs(60, 4000)
 def test_table_of_scores(folder, examples):
-    changed = st.tuples(st.integers(0, 8), cells).map(lambda c: [*ROW[:c[0]], c[1], *ROW[c[0] + 1:]])
+    changed = st.tuples(st.integers(0, 8),
+                        cells).map(lambda c: [*ROW[:c[0]], c[1], *ROW[c[0] + 1:]])
     def as_csv(rows):
         csv.writer(text := io.StringIO()).writerows([SCORE, *rows])
         return text.getvalue().encode(errors="replace")
@@ -133,7 +141,8 @@ def test_pairs(folder, examples):
         Image.new("L", (130, 128)).save(folder / label / "a_chunk0.png")
 
     @often(examples)
-    @given(st.one_of(tables("harp", "0", "piano", "0"), damaged(b"harp,0,piano,0\npiano,0,harp,0\n")))
+    @given(st.one_of(tables("harp", "0", "piano", "0"),
+                     damaged(b"harp,0,piano,0\npiano,0,harp,0\n")))
     @example(b"harp,0,piano," + b"9" * 5000)
     @example(b"harp,0,piano,\xff")
     @example(b'harp,0,"piano')
@@ -148,7 +157,8 @@ def test_pairs(folder, examples):
 def png(size, depth, colour, method, chunks):
     "A PNG file whose checksums are right, whatever its chunks hold."
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I",
+                                                                        zlib.crc32(kind + data))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, *method))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunk(*c) for c in chunks) + chunk(b"IEND", b"")
 
@@ -156,14 +166,19 @@ def png(size, depth, colour, method, chunks):
 @random_inputs(60, 4000)
 def test_images(folder, examples):
     for name, mode in (("grey", "L"), ("colour", "RGB"), ("palette", "P"), ("deep", "I;16")):
-        Image.effect_noise((130, 128), 50).convert(mode if mode != "I;16" else "L").save(folder / f"{name}.png")
+        Image.effect_noise((130, 128), 50).convert(mode if mode != "I;16"
+                                                   else "L").save(folder / f"{name}.png")
     good = [p.read_bytes() for p in sorted(folder.glob("*.png"))]
     Image.new("L", (130, 128)).save(folder / "other.gif")
     sizes = st.tuples(*[st.one_of(st.sampled_from([128, 130]), st.integers(0, 2**32 - 1))] * 2)
-    data = st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(zlib.compress), st.just(zlib.compress(bytes(131 * 128))))
-    chunks = st.lists(st.tuples(st.sampled_from([b"IDAT", b"IDAT", b"PLTE", b"tRNS", b"zTXt", b"iCCP", b"gAMA", b"acTL", b"fcTL", b"fdAT",
-                                                 b"eXIf", b"pHYs", b"iTXt", b"sRGB", b"xxxx"]), data), max_size=4)
-    made = st.builds(png, sizes, st.sampled_from([1, 2, 4, 8, 16, 3]), st.sampled_from([0, 2, 3, 4, 6, 1]),
+    data = st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(zlib.compress),
+                     st.just(zlib.compress(bytes(131 * 128))))
+    chunks = st.lists(st.tuples(st.sampled_from([b"IDAT", b"IDAT", b"PLTE", b"tRNS", b"zTXt",
+                                                 b"iCCP", b"gAMA", b"acTL", b"fcTL", b"fdAT",
+                                                 b"eXIf", b"pHYs", b"iTXt", b"sRGB", b"xxxx"]),
+                                data), max_size=4)
+    made = st.builds(png, sizes, st.sampled_from([1, 2, 4, 8, 16, 3]),
+                     st.sampled_from([0, 2, 3, 4, 6, 1]),
                      st.one_of(st.just(bytes(3)), st.binary(min_size=3, max_size=3)), chunks)
 
     @often(examples)
@@ -181,7 +196,8 @@ def test_images(folder, examples):
 def wav(tag, channels, rate, bits, said, data):
     "A WAV file whose header says anything."
     fmt = struct.pack("<HHIIHH", tag, channels, rate, rate, channels * bits // 8 % 65536, bits)
-    return b"RIFF" + struct.pack("<I", said) + b"WAVEfmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", said) + data
+    return b"RIFF" + struct.pack("<I", said) + b"WAVEfmt " + struct.pack("<I",
+                                                                         16) + fmt + b"data" + struct.pack("<I", said) + data
 
 
 @random_inputs(25, 1000)
@@ -192,14 +208,18 @@ def test_recordings(folder, examples):
     good = [(folder / f"tone.{suffix}").read_bytes() for suffix in ("wav", "flac", "ogg", "mp3")]
     def numbers(bits, *usual): return st.one_of(st.sampled_from(usual), st.integers(0, 2**bits - 1))
     samples = st.one_of(st.binary(max_size=400), st.binary(max_size=8).map(lambda b: 1000 * b))
-    made = st.builds(wav, numbers(16, 1, 3, 6, 7, 17, 65534), numbers(16, 1, 2), numbers(32, 22050, 44100), numbers(16, 8, 16, 24, 32, 64),
+    made = st.builds(wav, numbers(16, 1, 3, 6, 7, 17, 65534), numbers(16, 1, 2),
+                     numbers(32, 22050, 44100), numbers(16, 8, 16, 24, 32, 64),
                      numbers(32, 400, 8000), samples)
     ap = AudioPreprocessor()
 
     @often(examples)
-    @given(st.one_of(made, damaged(*good), damaged(*good), st.binary(max_size=99)), st.sampled_from(["wav", "mp3", "m4a"]))
+    @given(st.one_of(made, damaged(*good), damaged(*good), st.binary(max_size=99)),
+           st.sampled_from(["wav", "mp3", "m4a"]))
     @example(wav(1, 1, 1, 16, 8000, bytes(8000)), "wav")
-    @example(wav(1, 1, 1, 16, 8000, bytes(80_000)).replace(b"WAVEfmt " + struct.pack("<I", 16), b"WAVEfmt " + struct.pack("<I", 17)), "wav")
+    @example(wav(1, 1, 1, 16, 8000, bytes(80_000)).replace(b"WAVEfmt " + struct.pack("<I", 16),
+                                                           b"WAVEfmt " + struct.pack("<I", 17)),
+             "wav")
     @example(wav(3, 1, 22050, 32, 40_000, np.full(10_000, 1e30, "<f4").tobytes()), "wav")
     @example(b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\ntone.mp3\n#EXT-X-ENDLIST\n", "mp3")
     @example(b"ffconcat version 1.0\nfile tone.wav\n", "mp3")
@@ -219,14 +239,17 @@ def test_recordings(folder, examples):
 
 
 in_line = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=9)
-values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9),
+values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(),
+                                st.text(max_size=9),
                                 st.sampled_from([0, 1, -1, 2**70, 128])),
-                      lambda v: st.lists(v, max_size=3) | st.dictionaries(in_line, v, max_size=3), max_leaves=6)
+                      lambda v: st.lists(v, max_size=3) | st.dictionaries(in_line, v, max_size=3),
+                      max_leaves=6)
 
 
 @random_inputs(80, 3000)
 def test_audio_configurations(folder, examples):
-    usual = {name: st.one_of(values, st.floats(low, min(high, 4096)) if isinstance(low, float) else st.integers(low, min(high, 4096)))
+    usual = {name: st.one_of(values, st.floats(low, min(high, 4096)) if isinstance(low, float)
+                             else st.integers(low, min(high, 4096)))
              for name, (low, high) in AUDIO_LIMITS.items()}
 
     @often(examples)
@@ -244,7 +267,8 @@ def test_audio_configurations(folder, examples):
 @random_inputs(60, 1000)
 def test_runs(folder, examples, monkeypatch):
     monkeypatch.delenv("MST_PROFILE", raising=False)
-    names = {"preset": ["mst", "report"], "profile": ["smoke", "quick"], "device": ["cpu", "auto", "cuda", "cuda:99", "meta"],
+    names = {"preset": ["mst", "report"], "profile": ["smoke", "quick"],
+             "device": ["cpu", "auto", "cuda", "cuda:99", "meta"],
              "seed": [0, 1, True], "data": ["", "~nobody", "a\0b", str(folder)]}
     some = {name: st.one_of(st.sampled_from(usual), values) for name, usual in names.items()}
 
@@ -263,8 +287,10 @@ def test_runs(folder, examples, monkeypatch):
 
 @random_inputs(60, 3000)
 def test_model_configurations(folder, examples):
-    names = st.sampled_from([f.name for c in (LDMConfig, AutoencoderConfig, DiffusionConfig, UNetConfig) for f in fields(c)])
-    known = st.dictionaries(names, st.one_of(values, st.dictionaries(names, values, max_size=3)), max_size=3)
+    names = st.sampled_from([f.name for c in (LDMConfig, AutoencoderConfig, DiffusionConfig,
+                                              UNetConfig) for f in fields(c)])
+    known = st.dictionaries(names, st.one_of(values, st.dictionaries(names, values, max_size=3)),
+                            max_size=3)
 
     @often(examples)
     @given(st.one_of(known, values))
@@ -282,15 +308,19 @@ def test_name_with_a_line_break(folder):
 @random_inputs(60, 3000)
 def test_checkpoints(folder, examples):
     good = save({"weight": torch.ones(2, 3)}, {"info": json.dumps({"config": {}})})
-    head = st.one_of(values, st.dictionaries(st.sampled_from(["a", "__metadata__"]), st.one_of(values, st.fixed_dictionaries(
-        {"dtype": st.sampled_from(["F32", "I8", "BOOL", "F8_E4M3", "x"]), "shape": st.lists(st.integers(0, 2**63), max_size=3),
-         "data_offsets": st.lists(st.integers(0, 40), min_size=2, max_size=2)}), st.fixed_dictionaries({"info": st.text(max_size=20)}))))
+    head = st.one_of(values, st.dictionaries(st.sampled_from(["a", "__metadata__"]),
+                                             st.one_of(values, st.fixed_dictionaries(
+        {"dtype": st.sampled_from(["F32", "I8", "BOOL", "F8_E4M3", "x"]),
+         "shape": st.lists(st.integers(0, 2**63), max_size=3),
+         "data_offsets": st.lists(st.integers(0, 40), min_size=2, max_size=2)}),
+                                                       st.fixed_dictionaries({"info": st.text(max_size=20)}))))
     def file(header, data, longer):
         text = json.dumps(header).encode()
         return struct.pack("<Q", (len(text) + longer) % 2**64) + text + data
 
     @often(examples)
-    @given(st.one_of(st.builds(file, head, st.binary(max_size=40), st.sampled_from([0, 0, 0, 1, -1, 2**40, 2**63])), damaged(good),
+    @given(st.one_of(st.builds(file, head, st.binary(max_size=40),
+                               st.sampled_from([0, 0, 0, 1, -1, 2**40, 2**63])), damaged(good),
                      st.binary(max_size=60)))
     @example(save({}, {"info": "[" * 100_000}))
     @example(save({}, {"info": "null"}))

@@ -1,11 +1,13 @@
-"""The listening page, built small and opened from disk in headless Chromium: its players load, its notebooks read well."""
+"""The listening page, built small and opened from disk in headless Chromium: its players load, its
+notebooks read well."""
 import sys
 
 import pytest
 from conftest import CHROMIUM, CHROMIUM_ARGS, run
 from test_explorer import DURATIONS
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM,
+                                reason="chromium is missing: apt-get install chromium")
 
 
 def test_opens_from_disk(tmp_path):
@@ -25,7 +27,8 @@ def test_opens_from_disk(tmp_path):
         for section in sections.all():
             content, style, *_, output, twin = section.locator("audio").evaluate_all(DURATIONS)
             assert content == twin == output > style > 2.9
-            assert all(section.locator("img").evaluate_all("imgs => imgs.map(i => i.complete && i.naturalWidth > 0)"))
+            assert all(section.locator("img").evaluate_all("imgs => imgs.map(i => i.complete && "
+                                                           "i.naturalWidth > 0)"))
         for link in [a.get_attribute("href") for a in page.locator("nav a").all()]:
             page.goto((site / link).as_uri())
             assert page.locator("h1").first.inner_text()

@@ -1,4 +1,5 @@
-"""A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader would."""
+"""A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader
+would."""
 import secrets
 import time
 import urllib.request
@@ -9,7 +10,8 @@ import pytest
 from conftest import CHROMIUM, CHROMIUM_ARGS, copy_project, free_port, served
 
 NOTEBOOK, LIMIT = "nbs/01_training.ipynb", 300  # a light one; seconds
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is missing: apt-get install chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM,
+                                reason="chromium is missing: apt-get install chromium")
 
 
 @pytest.fixture
@@ -18,10 +20,13 @@ def lab(tmp_path):
     project = copy_project(tmp_path / "project")
     port, token = free_port(), secrets.token_hex(16)
     homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "DATA", "RUNTIME")}
-    homes |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w")}
+    homes |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "s"),
+              "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w")}
     command = ["jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+               f"--ServerApp.root_dir={project}",
+               "--LabApp.news_url=None",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     url = f"http://127.0.0.1:{port}"
     def ready():
         try:
@@ -50,7 +55,8 @@ def test_run_all_cells(lab, tmp_path):
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         deadline = time.monotonic() + LIMIT
-        while time.monotonic() < deadline:  # cells out of sight are not in the page: ask the saved notebook
+        # cells out of sight are not in the page: ask the saved notebook
+        while time.monotonic() < deadline:
             page.wait_for_timeout(2000)
             page.keyboard.press("Control+s")
             page.wait_for_timeout(500)
@@ -59,11 +65,13 @@ def test_run_all_cells(lab, tmp_path):
             except nbformat.reader.NotJSONError:  # it is being saved this moment
                 continue
             idle = page.get_by_text("Python 3 (ipykernel) | Idle").count()
-            if idle and (cells[-1].execution_count or any(o.output_type == "error" for c in cells for o in c.outputs)):
+            if idle and (cells[-1].execution_count
+                         or any(o.output_type == "error" for c in cells for o in c.outputs)):
                 break
         page.screenshot(path=tmp_path / "lab.png")
         browser.close()
-    errors = [f"{o.ename}: {o.evalue}" for c in cells for o in c.outputs if o.output_type == "error"]
+    errors = [f"{o.ename}: {o.evalue}" for c in cells for o in c.outputs
+              if o.output_type == "error"]
     assert not errors, errors
     assert [c.source for c in cells] == expected
     counts = [c.execution_count for c in cells if c.source.strip()]

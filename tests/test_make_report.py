@@ -1,4 +1,5 @@
-"""`make report`, killed at random moments, goes on where it was; when all is done it only checks."""
+"""`make report`, killed at random moments, goes on where it was; when all is done it only
+checks."""
 import hashlib
 import os
 import random
@@ -31,14 +32,17 @@ def killed_after(seconds, cwd):
 
 def executed(project):
     """Modification times of the notebooks that ran to their end."""
-    return {p.name: p.stat().st_mtime_ns for p in (project / "runs" / "smoke").glob("*.ipynb") if ".part" not in p.name}
+    return {p.name: p.stat().st_mtime_ns for p in (project / "runs" / "smoke").glob("*.ipynb")
+            if ".part" not in p.name}
 
 
 def snapshot(project):
     """Every file's time and content, but for the logs of LaTeX and the lock."""
     skip = (".venv", "build", "__pycache__")
-    files = [p for p in project.rglob("*") if p.is_file() and not set(skip) & set(p.relative_to(project).parts)]
-    return {str(p.relative_to(project)): (p.stat().st_mtime_ns, hashlib.sha256(p.read_bytes()).hexdigest())
+    files = [p for p in project.rglob("*") if p.is_file()
+             and not set(skip) & set(p.relative_to(project).parts)]
+    return {str(p.relative_to(project)): (p.stat().st_mtime_ns,
+                                          hashlib.sha256(p.read_bytes()).hexdigest())
             for p in files if p.name != "running.lock"}
 
 
@@ -48,7 +52,8 @@ def report(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("report") / "project")
     for _ in range(3):
         delay = random.uniform(2, 45)
-        print(f"killed after {delay:.1f} s" if killed_after(delay, project) else "was done", sorted(executed(project)))
+        print(f"killed after {delay:.1f} s" if killed_after(delay, project) else "was done",
+              sorted(executed(project)))
     before = executed(project)
     result = run(MAKE, cwd=project)
     print(result.stdout)

@@ -1,4 +1,5 @@
-"""The committed notebooks: their form, their outputs, and the order in which their modules import each other."""
+"""The committed notebooks: their form, their outputs, and the order in which their modules import
+each other."""
 import ast
 import json
 import re
@@ -10,7 +11,8 @@ from conftest import ROOT
 from publish import MAX_NOTEBOOK, MAX_PICTURE, PROGRESS, WIDGET
 from run_notebooks import chapters, notebooks
 
-CHAPTERS = ["00_data", "01_training", "02_autoencoder", "03_vocoder", "04_ldm", "05_train_ldm", "06_evaluate", "07_ddim"]
+CHAPTERS = ["00_data", "01_training", "02_autoencoder", "03_vocoder", "04_ldm", "05_train_ldm",
+            "06_evaluate", "07_ddim"]
 AFTER = "07"  # its workshops build on it; those of the other chapters prepare them
 PARAMETERS = ["preset", "profile", "device", "seed", "out", "data"]
 # /one/two, but neither a URL nor a relative path, nor what a Debian has
@@ -28,14 +30,16 @@ def default_exp(path):
 
 
 def order(stem):
-    """Where a notebook stands among those that may import each other: workshops before their chapter, but for the last."""
+    """Where a notebook stands among those that may import each other: workshops before their
+    chapter, but for the last."""
     number, letter, _ = re.fullmatch(r"(\d\d)([a-z]?)_(\w+)", stem).groups()
     return number, bool(letter) == (number == AFTER), letter
 
 
 def test_all_eight_are_there():
     assert [p.stem for p in chapters(ROOT / "nbs")] == CHAPTERS
-    assert all(any(p.name[:2] == chapter[:2] for chapter in CHAPTERS) for p in notebooks(ROOT / "nbs"))
+    assert all(any(p.name[:2] == chapter[:2] for chapter in CHAPTERS)
+               for p in notebooks(ROOT / "nbs"))
 
 
 @every_notebook
@@ -43,7 +47,8 @@ def test_form(path):
     nb, code = read(path)
     assert (nb.metadata.kernelspec.name, nb.metadata.kernelspec.language) == ("python3", "python")
     assert default_exp(path) == [path.stem.partition("_")[2]]
-    assert nb.cells[0].source.startswith("# ") and "\n> " in "\n".join(c.source for c in nb.cells[:2])
+    assert nb.cells[0].source.startswith("# ") and "\n> " in "\n".join(c.source
+                                                                       for c in nb.cells[:2])
     for cell in code:
         assert len(cell.source.splitlines()) <= 40, cell.source[:200]
         assert "import *" not in cell.source
@@ -52,12 +57,14 @@ def test_form(path):
 
 @every_notebook
 def test_parameters(path):
-    """One tagged cell (nbdev_clean strips tags unless told not to), plain `name = value` lines, the same six names."""
+    """One tagged cell (nbdev_clean strips tags unless told not to), plain `name = value` lines, the
+    same six names."""
     code = read(path)[1]
     tagged = [c for c in code if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     assigned = ast.parse(tagged[0].source).body
-    assert all(isinstance(s, ast.Assign) and isinstance(s.value, ast.Constant) for s in assigned), tagged[0].source
+    assert all(isinstance(s, ast.Assign) and isinstance(s.value, ast.Constant)
+               for s in assigned), tagged[0].source
     assert [s.targets[0].id for s in assigned] == PARAMETERS
     starts = [c.source for c in code if "run = Run.start(" in c.source]
     assert len(starts) == 1 and f'notebook="{path.stem}"' in starts[0]
@@ -65,7 +72,8 @@ def test_parameters(path):
 
 @every_notebook
 def test_outputs(path):
-    """Outputs are committed, and read well without running: no errors, progress bars, sound, big pictures."""
+    """Outputs are committed, and read well without running: no errors, progress bars, sound, big
+    pictures."""
     outputs = [o for c in read(path)[1] for o in c.outputs]
     assert outputs, "no outputs: make report, then make notebooks"
     assert path.stat().st_size <= MAX_NOTEBOOK
@@ -74,7 +82,8 @@ def test_outputs(path):
         assert o.get("name") != "stderr", o.text
         data = o.get("data", {"text/plain": o.get("text", "")})
         assert WIDGET not in data and not PROGRESS.search(data.get("text/plain", ""))
-        assert not any(mime.startswith(("audio/", "video/")) for mime in data) and "data:audio" not in str(data)
+        assert not any(mime.startswith(("audio/", "video/"))
+                       for mime in data) and "data:audio" not in str(data)
         assert len(data.get("image/png", "")) * 3 // 4 <= MAX_PICTURE
 
 
@@ -83,7 +92,8 @@ def test_no_machine_paths(path):
     nb, code = read(path)
     texts = [c.source for c in nb.cells]
     for o in (o for c in code for o in c.outputs):
-        texts += [o.get("text", "")] + [t for mime, t in o.get("data", {}).items() if mime.startswith("text/")]
+        texts += [o.get("text", "")] + [t for mime,
+                                        t in o.get("data", {}).items() if mime.startswith("text/")]
     text = re.sub(r"https?://\S+", "", "\n".join(texts))
     assert str(ROOT) not in text and str(Path.home()) + "/" not in text
     assert not ABSOLUTE_PATH.findall(text)
@@ -91,8 +101,10 @@ def test_no_machine_paths(path):
 
 @pytest.mark.parametrize("text, found", [
     ("saved to /home/me/x.wav", True), ("in /tmp/ipykernel_1/2.py", True), ("'/srv/a/b'", True),
-    ("http://127.0.0.1/a/b", False), ("runs/quick/figures", False), ("../data/x.csv", False), ("$T/8$ and 1/2/3", False),
-    ("/usr/share/sounds/sf2/FluidR3_GM.sf2", False), ("`{instrument}/{title}/x`", False), ("content/style", False)])
+    ("http://127.0.0.1/a/b", False), ("runs/quick/figures", False), ("../data/x.csv", False),
+    ("$T/8$ and 1/2/3", False),
+    ("/usr/share/sounds/sf2/FluidR3_GM.sf2", False), ("`{instrument}/{title}/x`", False),
+    ("content/style", False)])
 def test_absolute_path_pattern(text, found):
     assert bool(ABSOLUTE_PATH.search(text)) == found
 
@@ -102,7 +114,8 @@ def imported_modules(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("mst."))
-        elif isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").split(".")[0] == "mst"):
+        elif isinstance(node, ast.ImportFrom) and (node.level == 1
+                                                   or (node.module or "").split(".")[0] == "mst"):
             name = (node.module or "").removeprefix("mst").lstrip(".")
             yield from [name.split(".")[0]] if name else [a.name for a in node.names]
 

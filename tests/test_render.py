@@ -1,4 +1,5 @@
-"""Scores to sound, across processes: killed and started again, and what the committed list of pieces promises."""
+"""Scores to sound, across processes: killed and started again, and what the committed list of
+pieces promises."""
 import os
 import shutil
 import signal
@@ -12,7 +13,8 @@ import pytest
 
 from mst.run import project_root
 from mst.scores import (
-    HIGHEST, INSTRUMENTS, LOWEST, TAIL, read_parts, read_scores, score_notes, tune_similarity, tune_steps)
+    HIGHEST, INSTRUMENTS, LOWEST, TAIL, read_parts, read_scores, score_notes, tune_similarity,
+    tune_steps)
 from mst.takes import render_corpus
 
 SCORES = project_root() / "data" / "scores.csv"
@@ -25,7 +27,8 @@ def quick():
 
 
 def recordings(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob("*.flac") if p.name[0] != "."}
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob("*.flac")
+            if p.name[0] != "."}
 
 
 @needs_synthesizer
@@ -34,7 +37,8 @@ def test_killed_and_started_again(tmp_path):
     render_corpus(SCORES, tmp_path / "whole", pieces=pieces, workers=2)
     whole = recordings(tmp_path / "whole")
     assert len(whole) == len(pieces) * len(INSTRUMENTS)
-    child = subprocess.Popen([sys.executable, "-c", RENDER, SCORES, tmp_path / "cut", *pieces], stderr=subprocess.DEVNULL)
+    child = subprocess.Popen([sys.executable, "-c", RENDER, SCORES, tmp_path / "cut", *pieces],
+                             stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
     while len(recordings(tmp_path / "cut")) < 3 and child.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
@@ -46,9 +50,12 @@ def test_killed_and_started_again(tmp_path):
     assert recordings(tmp_path / "cut") == whole
 
 
-@pytest.mark.parametrize("missing, package", [({"PATH": "/nowhere"}, "fluidsynth"), ({"MST_SOUNDFONT": "none.sf2"}, "fluid-soundfont-gm")])
+@pytest.mark.parametrize("missing, package",
+                         [({"PATH": "/nowhere"}, "fluidsynth"),
+                          ({"MST_SOUNDFONT": "none.sf2"}, "fluid-soundfont-gm")])
 def test_what_to_install(tmp_path, missing, package):
-    done = subprocess.run([sys.executable, "-c", RENDER, SCORES, tmp_path, quick()[0].piece], env=os.environ | missing,
+    done = subprocess.run([sys.executable, "-c", RENDER, SCORES, tmp_path, quick()[0].piece],
+                          env=os.environ | missing,
                           capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and last.startswith("FileNotFoundError: ")

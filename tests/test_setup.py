@@ -1,4 +1,5 @@
-"""tools/setup.sh, with stand-ins for the programs it calls: what it installs, what it says, how it begins again."""
+"""tools/setup.sh, with stand-ins for the programs it calls: what it installs, what it says, how it
+begins again."""
 import os
 import shutil
 import subprocess
@@ -8,11 +9,13 @@ from conftest import ROOT
 
 STUBS = {
     "dpkg-query": 'for p; do :; done; grep -qx "$p" missing || printf installed',
-    "apt-get": 'echo "apt-get $*" >>log; case "$*" in *install*) [ -e broken ] || : >missing;; esac; '
+    "apt-get": 'echo "apt-get $*" >>log; case "$*" in *install*) [ -e broken ] || : >missing;; '
+               'esac; '
                '[ ! -e broken ] || { echo no; exit 1; }',
     "id": 'cat uid',
     "sudo": 'exit 1',
-    "python": 'case "$*" in -c*) [ ! -e novenv ];; *venv*) echo venv >>log; mkdir -p .venv/bin; cp pip .venv/bin/python;;'
+    "python": 'case "$*" in -c*) [ ! -e novenv ];; *venv*) echo venv >>log; mkdir -p .venv/bin; cp '
+              'pip .venv/bin/python;;'
               ' esac',
 }
 PIP = '#!/bin/sh\necho "pip $*" >>log; [ ! -e nopip ]\n'
@@ -20,7 +23,8 @@ PIP = '#!/bin/sh\necho "pip $*" >>log; [ ! -e nopip ]\n'
 
 @pytest.fixture
 def machine(tmp_path):
-    """An empty machine: `missing`, `uid` and the files that make a stand-in fail say what it is like."""
+    """An empty machine: `missing`, `uid` and the files that make a stand-in fail say what it is
+    like."""
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools" / "setup.sh", tmp_path / "tools")
     (tmp_path / "stubs").mkdir()
@@ -36,7 +40,8 @@ def machine(tmp_path):
 
 def setup(machine):
     path = f"{machine / 'stubs'}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    result = subprocess.run(["sh", "tools/setup.sh"], cwd=machine, env={"PATH": path, "PYTHON": "python"},
+    result = subprocess.run(["sh", "tools/setup.sh"], cwd=machine,
+                            env={"PATH": path, "PYTHON": "python"},
                             capture_output=True, text=True, timeout=30)
     log = (machine / "log").read_text().splitlines()
     (machine / "log").write_text("")
@@ -46,7 +51,8 @@ def setup(machine):
 def test_nothing_is_missing(machine):
     result, log = setup(machine)
     assert result.returncode == 0 and (machine / ".venv/.ready").exists() and not result.stderr
-    assert [line.split()[0] for line in log] == ["venv", "pip", "pip", "pip"] and "-c constraints.txt -e .[dev]" in log[1]
+    assert [line.split()[0] for line in log] == ["venv", "pip", "pip",
+                                                 "pip"] and "-c constraints.txt -e .[dev]" in log[1]
     assert "--no-deps basic-pitch==" in log[2]
     assert log[3].endswith("import librosa; librosa.yin")  # by one process, before there can be two
 
@@ -55,7 +61,8 @@ def test_installs_only_what_is_missing(machine):
     (machine / "missing").write_text("lmodern\nffmpeg\n")
     result, log = setup(machine)
     assert result.returncode == 0 and not result.stderr
-    assert log[:2] == ["apt-get update -q", "apt-get install -q -y --no-install-recommends ffmpeg lmodern"]
+    assert log[:2] == ["apt-get update -q",
+                       "apt-get install -q -y --no-install-recommends ffmpeg lmodern"]
 
 
 @pytest.mark.parametrize("cause", ["uid", "broken"])
@@ -64,7 +71,8 @@ def test_says_what_to_install_and_goes_on(machine, cause):
     (machine / cause).write_text("1000\n")
     result, log = setup(machine)
     assert result.returncode == 0 and (machine / ".venv/.ready").exists()
-    assert result.stderr.endswith("setup: please install: apt-get install --no-install-recommends chromium\n")
+    assert result.stderr.endswith("setup: please install: apt-get install --no-install-recommends "
+                                  "chromium\n")
     assert any(line.startswith("apt-get") for line in log) == (cause == "broken")
 
 

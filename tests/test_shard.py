@@ -1,9 +1,11 @@
-"""Shards of one work, built by several processes or on several machines, give the files of one build."""
+"""Shards of one work, built by several processes or on several machines, give the files of one
+build."""
 import shutil
 from functools import partial
 
 import pytest
-from test_survive_data import PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs  # noqa: F401
+# noqa: F401
+from test_survive_data import PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs
 
 from mst.files import in_shard
 from mst.images import build_dataset_folder_structure
@@ -19,7 +21,8 @@ def one_by_one(work, output):
 
 
 def at_once(work, output):
-    jobs = [processes.Process(target=quietly, args=(work, output), kwargs={"shard": shard}) for shard in SHARDS]
+    jobs = [processes.Process(target=quietly, args=(work, output), kwargs={"shard": shard})
+            for shard in SHARDS]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -66,11 +69,16 @@ def test_no_such_shard(tmp_path, capsys, text):
 @needs_synthesizer
 def test_command(tmp_path):
     rows, pieces = SCORES.read_text().splitlines(), PIECES[::2]
-    (tmp_path / "scores.csv").write_text("\n".join([rows[0], *(row for row in rows if row.split(",")[0] in pieces)]))
+    (tmp_path / "scores.csv").write_text("\n".join([rows[0],
+                                                    *(row for row in rows
+                                                      if row.split(",")[0] in pieces)]))
     for folder, shards in (("one", [[]]), ("two", [["--shard", "1/2"], ["--shard", "2/2"]])):
         for shard in shards:
-            assert build_main([str(tmp_path / folder / "sounds"), "-o", str(tmp_path / folder / "images"),
+            assert build_main([str(tmp_path / folder / "sounds"), "-o",
+                               str(tmp_path / folder / "images"),
                                "--scores", str(tmp_path / "scores.csv"), *shard]) == 0
-    images = [{name for name in files(tmp_path / folder) if name.endswith(".png")} for folder in ("one", "two")]
-    assert {in_shard(piece, (1, 2)) for piece in pieces} == {True, False}  # both have something to do
+    images = [{name for name in files(tmp_path / folder) if name.endswith(".png")}
+              for folder in ("one", "two")]
+    # both have something to do
+    assert {in_shard(piece, (1, 2)) for piece in pieces} == {True, False}
     assert images[0] == images[1] and len(images[0]) == 3 * 4 * len(pieces)

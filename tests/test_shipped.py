@@ -1,4 +1,5 @@
-"""What lies in data/pretrained/: small enough, loadable, described; and the program that trains it again."""
+"""What lies in data/pretrained/: small enough, loadable, described; and the program that trains it
+again."""
 import json
 import sys
 
@@ -19,9 +20,11 @@ def test_weights_stay_small():
 def test_weights_say_what_they_are(path):
     with safe_open(path, "pt") as f:
         info = json.loads(next(iter(f.metadata().values())))
-        assert info["config"] and {str(f.get_tensor(k).dtype) for k in f.keys()} <= {"torch.float16", "torch.int64"}
+        assert info["config"] and {str(f.get_tensor(k).dtype)
+                                   for k in f.keys()} <= {"torch.float16", "torch.int64"}
     assert f"## {path.name}" in (ROOT / "data" / "pretrained" / "README.md").read_text()
-    assert any(path.name in nb.read_text() for nb in (ROOT / "nbs").glob("*.ipynb"))  # or make report would not see a change
+    # or make report would not see a change
+    assert any(path.name in nb.read_text() for nb in (ROOT / "nbs").glob("*.ipynb"))
 
 
 def test_an_unknown_name_is_refused():

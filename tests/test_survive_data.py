@@ -1,4 +1,5 @@
-"""Datasets and rendered scores outlive SIGKILL, full and read-only disks, folders that vanish, and second programs."""
+"""Datasets and rendered scores outlive SIGKILL, full and read-only disks, folders that vanish, and
+second programs."""
 import multiprocessing
 import os
 import random
@@ -29,18 +30,22 @@ needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="n
 # Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: copied while threads that have
 # used MKL, for Fourier transforms, are about to end, it hangs or worse.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["mst.images", "mst.takes", "librosa.effects", "librosa.feature", "librosa.core.audio", "music21", "soxr"])
+processes.set_forkserver_preload(["mst.images", "mst.takes", "librosa.effects", "librosa.feature",
+                                  "librosa.core.audio", "music21", "soxr"])
 KILLS = [pytest.param(4, id="few"), pytest.param(50, id="many", marks=pytest.mark.long)]
 
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
-    "Two recordings of each of three instruments, half a minute in all, and one that cannot be read."
+    """Two recordings of each of three instruments, half a minute in all, and one that cannot be
+    read."""
     folder = tmp_path_factory.mktemp("songs")
-    for i, (instrument, name, seconds) in enumerate([("harp", "a", 13), ("harp", "b", 5), ("lute", "a", 16), ("lute", "c", 4),
+    for i, (instrument, name, seconds) in enumerate([("harp", "a", 13), ("harp", "b", 5),
+                                                     ("lute", "a", 16), ("lute", "c", 4),
                                                      ("oboe", "a", 8), ("oboe", "d", 7)]):
         (folder / instrument).mkdir(exist_ok=True)
-        sound = 0.3 * np.sin(np.arange(seconds * 22_050) * 0.05 * (i + 1)) * np.random.default_rng(i).random(seconds * 22_050)
+        sound = 0.3 * np.sin(np.arange(seconds * 22_050) * 0.05 * (i
+                                                                   + 1)) * np.random.default_rng(i).random(seconds * 22_050)
         sf.write(folder / instrument / f"{name}.flac", sound, 22_050)
     (folder / "oboe" / "torn.flac").write_bytes(b"fLaC" + bytes(99))
     return folder
@@ -48,7 +53,8 @@ def songs(tmp_path_factory):
 
 def files(folder):
     "All files with their contents, hidden ones too, but for locks."
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".lock"}
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*"))
+            if p.is_file() and p.suffix != ".lock"}
 
 
 def not_halved(left, whole):
@@ -70,7 +76,8 @@ def start(work, output):
 
 
 def killed_and_resumed(work, folder, kills):
-    """`work(output)` is killed at random moments, and resumed until it ends, as often as it takes for so many kills."""
+    """`work(output)` is killed at random moments, and resumed until it ends, as often as it takes
+    for so many kills."""
     draw, killed, rounds = random.Random(0), 0, 0
     for undisturbed in ("whole", "again"):  # the first one loads everything
         begin = time.monotonic()
@@ -105,7 +112,8 @@ def test_building(songs, tmp_path, kills):
 @needs_synthesizer
 @pytest.mark.parametrize("kills", KILLS)
 def test_rendering(tmp_path, kills):
-    killed_and_resumed(partial(render_corpus, SCORES, instruments=("piano", "harp"), pieces=PIECES, workers=2), tmp_path, kills)
+    killed_and_resumed(partial(render_corpus, SCORES, instruments=("piano", "harp"), pieces=PIECES,
+                               workers=2), tmp_path, kills)
 
 
 def begin(path, seconds):
@@ -115,7 +123,8 @@ def begin(path, seconds):
 
 
 def test_what_the_killed_had_begun(tmp_path):
-    "It goes when somebody writes in that folder, but not while another is writing there, who may have begun it."
+    """It goes when somebody writes in that folder, but not while another is writing there, who may
+    have begun it."""
     parts, finish = lambda: list(tmp_path.glob(".part-*")), lambda: start(partial(begin, seconds=0), tmp_path / "c.txt").join()
     writers = [start(partial(begin, seconds=600), tmp_path / name) for name in ("a.txt", "b.txt")]
     limit = time.monotonic() + 10
@@ -128,10 +137,12 @@ def test_what_the_killed_had_begun(tmp_path):
 
 
 def on_small_disk(function, disk, *args):
-    "What `function(disk, *args)` of this file prints, where `disk` is a disk of a megabyte in memory; skipped where none may be mounted."
+    """What `function(disk, *args)` of this file prints, where `disk` is a disk of a megabyte in
+    memory; skipped where none may be mounted."""
     mount = 'mount -t tmpfs -o size=1m small "$0" && exec "$@"'
     def small(*command):
-        return (subprocess.run(["unshare", "-rm", "sh", "-c", mount, disk, *map(str, command)], cwd=Path(__file__).parent,
+        return (subprocess.run(["unshare", "-rm", "sh", "-c", mount, disk, *map(str, command)],
+                               cwd=Path(__file__).parent,
                                             capture_output=True, text=True))
     if not shutil.which("unshare") or small("true").returncode:
         pytest.skip("no disk can be mounted here")
@@ -157,7 +168,8 @@ def fill(disk, but):
 
 def full_disk(disk, songs, whole):
     for work, expected, room in ((partial(build_dataset_folder_structure, songs), "images", 80_000),
-                                 (partial(render_corpus, SCORES, instruments=["harp"], pieces=PIECES), "sounds", 290_000)):
+                                 (partial(render_corpus, SCORES, instruments=["harp"],
+                                          pieces=PIECES), "sounds", 290_000)):
         fill(disk, room)
         attempt(work, disk / expected)
         left, want = files(disk / expected), files(whole / expected)
@@ -174,10 +186,13 @@ def test_full_disk(songs, tmp_path):
     (tmp_path / "disk").mkdir()
     build_dataset_folder_structure(songs, tmp_path / "whole" / "images")
     render_corpus(SCORES, tmp_path / "whole" / "sounds", ["harp"], PIECES)
-    building, *built, rendering, halved, left, rendered = on_small_disk(full_disk, tmp_path / "disk", songs, tmp_path / "whole")
+    building, *built, rendering, halved, left, rendered = on_small_disk(full_disk,
+                                                                        tmp_path / "disk", songs,
+                                                                        tmp_path / "whole")
     assert built == [halved, left, rendered] == ["True True", "False", "True"]
     for line, suffix in ((building, "(png|json)"), (rendering, "flac")):
-        assert re.fullmatch(rf"WriteError: {tmp_path}/disk/\w+/\w+/\.?\w+\.{suffix}: not written, the disk is full; make room and start "
+        assert re.fullmatch(rf"WriteError: {tmp_path}/disk/\w+/\w+/\.?\w+\.{suffix}: not written, "
+                            r"the disk is full; make room and start "
                             "again, what is finished stays", line), line
 
 
@@ -199,7 +214,8 @@ def test_read_only(songs, tmp_path):
     (tmp_path / "disk").mkdir()
     told = "not written, the disk is read-only; choose another folder"
     assert on_small_disk(read_only, tmp_path / "disk", songs) == [
-        f"WriteError: {tmp_path}/disk/other/harp: {told}", f"WriteError: {tmp_path}/disk/sounds/harp/{PIECES[0]}.flac: {told}", "read",
+        f"WriteError: {tmp_path}/disk/other/harp: {told}",
+        f"WriteError: {tmp_path}/disk/sounds/harp/{PIECES[0]}.flac: {told}", "read",
         "True"]
 
 
@@ -213,7 +229,9 @@ def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
             shutil.rmtree(path.parent)
         save(image, path, **options)
     monkeypatch.setattr(Image.Image, "save", remove_once)
-    with pytest.raises(WriteError, match="/cut/harp/a_chunk2.png: not written, it or its folder was removed meanwhile"):
+    with pytest.raises(WriteError,
+                       match="/cut/harp/a_chunk2.png: not written, it or its folder was removed "
+                             "meanwhile"):
         build_dataset_folder_structure(songs, tmp_path / "cut", workers=1)
     build_dataset_folder_structure(songs, tmp_path / "cut")
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
@@ -221,11 +239,14 @@ def test_folder_removed_meanwhile(songs, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mels", [64, 128])
 def test_second_build_waits(songs, tmp_path, mels):
-    "Also one with other settings: its images replace those of the first, and none of the first stays."
-    command = [sys.executable, "-c", "import sys; from mst.images import build_dataset_folder_structure as build; "
+    """Also one with other settings: its images replace those of the first, and none of the first
+    stays."""
+    command = [sys.executable, "-c",
+               "import sys; from mst.images import build_dataset_folder_structure as build; "
                "build(*sys.argv[1:3], n_mels=int(sys.argv[3]))", songs, tmp_path / "images"]
     with folder_lock(tmp_path / "images", "a test"):
-        two = [subprocess.Popen(list(map(str, [*command, n])), stdout=subprocess.PIPE, text=True) for n in (128, mels)]
+        two = [subprocess.Popen(list(map(str, [*command, n])), stdout=subprocess.PIPE, text=True)
+               for n in (128, mels)]
         for process in two:
             assert process.stdout.readline() == f"{tmp_path}/images: building waits for another process that is at work in this folder\n"
         assert not [name for name in files(tmp_path / "images")]

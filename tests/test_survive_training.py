@@ -1,4 +1,5 @@
-"""Trainings that are killed, stopped, started twice or out of room, and trainings of several processes."""
+"""Trainings that are killed, stopped, started twice or out of room, and trainings of several
+processes."""
 import os
 import signal
 import subprocess
@@ -58,7 +59,8 @@ print(killed)
 
 
 def python(code, *arguments, timeout=600, **env):
-    return run([sys.executable, "-c", code, *arguments], timeout=timeout, OMP_NUM_THREADS="1", **env)
+    return run([sys.executable, "-c", code, *arguments], timeout=timeout, OMP_NUM_THREADS="1",
+               **env)
 
 
 def weights(folder):
@@ -74,7 +76,8 @@ def assert_same(a, b):
 def straight(tmp_path_factory):
     """A training that nobody disturbed, and how long it took."""
     folder = tmp_path_factory.mktemp("straight")
-    done = python(TRAIN + "start = time.time(); make(sys.argv[1], 3); print(time.time() - start)", folder)
+    done = python(TRAIN + "start = time.time(); make(sys.argv[1], 3); print(time.time() - start)",
+                  folder)
     assert done.returncode == 0, done.stderr
     return folder, float(done.stdout.split()[-1])
 
@@ -88,7 +91,8 @@ def test_killed_again_and_again(tmp_path, straight, kills):
     for training in tmp_path.iterdir():
         assert_same(weights(training), weights(folder))
         assert_same(*(load_tensors(f / "best.safetensors")[0] for f in (training, folder)))
-        assert {p.name for p in training.iterdir()} == {p.name for p in folder.iterdir()}  # nothing half-written is left
+        # nothing half-written is left
+        assert {p.name for p in training.iterdir()} == {p.name for p in folder.iterdir()}
 
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
@@ -108,7 +112,8 @@ for k in range(2):
     done = python(code, tmp_path)
     assert done.returncode == 0, done.stderr
     line, resumed = done.stdout.splitlines()
-    assert line == (f"stopped in epoch 2 of 3 after step 2 of 3; {tmp_path / 'last.safetensors'} holds epoch 1 and 2 steps of the next: "
+    assert line == (f"stopped in epoch 2 of 3 after step 2 of 3; {tmp_path / 'last.safetensors'} "
+                    "holds epoch 1 and 2 steps of the next: "
                     "the same call goes on there")
     assert resumed == f"resuming {tmp_path} after epoch 1 of 3 and 2 steps"
     assert_same(weights(tmp_path), weights(straight[0]))
@@ -127,8 +132,10 @@ points = torch.utils.data.TensorDataset(torch.ones(40, 1))
 train_in(sys.argv[1], 4, net, loss, torch.optim.SGD(net.parameters(), .01), points, batch_size=2, seed=int(sys.argv[2]))
 print("done")
 """
-    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "here"), seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for seed in ("1", "1")]
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "here"), seed],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            for seed in ("1", "1")]
     said, errors = zip(*(child.communicate(timeout=120) for child in both))
     assert [child.returncode for child in both] == [0, 0], errors
     said = sorted(said)
@@ -143,7 +150,8 @@ def on_small_disk(tmp_path, code, megabytes=60):
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("needs unshare, for a disk of its own")
     command = f'mount -t tmpfs -o size={megabytes}m none "$1" && exec "$2" -c "$3" "$1"'
-    return run(["unshare", "-rm", "sh", "-c", command, "sh", disk, sys.executable, TRAIN + code], OMP_NUM_THREADS="1")
+    return run(["unshare", "-rm", "sh", "-c", command, "sh", disk, sys.executable, TRAIN + code],
+               OMP_NUM_THREADS="1")
 
 
 def test_disk_full_for_a_while(tmp_path):
@@ -166,7 +174,8 @@ print("has", load_tensors(Path(sys.argv[1]) / "training/last.safetensors")[1]["e
     assert done.returncode == 0, done.stderr
     *told, last = done.stdout.splitlines()
     assert last == "has 5" and told
-    assert all("not written, the disk is full" in line and line.endswith("tries again at the next checkpoint") for line in told)
+    assert all("not written, the disk is full" in line
+               and line.endswith("tries again at the next checkpoint") for line in told)
 
 
 def test_disk_full_for_good(tmp_path):
@@ -226,13 +235,16 @@ def launch(processes, code, *arguments):
     """Python `code` in several processes on this machine, which talk by gloo."""
     script = arguments[0].parent / "script.py"
     script.write_text(code)
-    return run([BIN / "torchrun", "--standalone", "--nproc_per_node", processes, script, *arguments], OMP_NUM_THREADS="1")
+    return run([BIN / "torchrun", "--standalone", "--nproc_per_node", processes, script,
+                *arguments], OMP_NUM_THREADS="1")
 
 
 def close(a, b):
     """The largest difference of two sets of tensors, relative to the largest number in them."""
     assert a.keys() == b.keys()
-    return max(((a[k].double() - b[k].double()).abs().max() / a[k].double().abs().max().clamp(min=1e-12)).item() for k in a if a[k].numel())
+    return max(((a[k].double()
+                 - b[k].double()).abs().max() / a[k].double().abs().max().clamp(min=1e-12)).item()
+               for k in a if a[k].numel())
 
 
 def test_two_processes_compute_what_one_does(tmp_path, straight):
@@ -242,8 +254,10 @@ def test_two_processes_compute_what_one_does(tmp_path, straight):
     one = python(code, tmp_path / "one", 1, 2)
     assert one.returncode == 0, one.stderr
     assert close(weights(tmp_path / "two"), weights(tmp_path / "one")) < 1e-4
-    rows = [load_tensors(tmp_path / name / "last.safetensors")[1]["metrics"] for name in ("two", "one")]
-    assert all(abs(rows[0][k] - rows[1][k]) < 1e-4 * abs(rows[1][k]) for k in ("train_loss", "valid_loss"))
+    rows = [load_tensors(tmp_path / name / "last.safetensors")[1]["metrics"]
+            for name in ("two", "one")]
+    assert all(abs(rows[0][k] - rows[1][k]) < 1e-4 * abs(rows[1][k])
+               for k in ("train_loss", "valid_loss"))
     resumed = python(code, tmp_path / "two", 2, 1)  # with another number of processes
     assert resumed.returncode == 0 and "after epoch 1 of 2" in resumed.stdout, resumed.stderr
     assert load_tensors(tmp_path / "two" / "last.safetensors")[1]["epoch"] == 2
@@ -251,10 +265,14 @@ def test_two_processes_compute_what_one_does(tmp_path, straight):
 
 def test_the_command_on_two_machines(tmp_path):
     "As far as one can stand for two: two launchers, of a process each, that meet at an address."
-    command = ["-m", "mst.train_ldm", "--preset", "report", "--profile", "smoke", "--device", "cpu", "--out", str(tmp_path)]
-    meet = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
-    machines = [subprocess.Popen([BIN / "torchrun", *meet, "--node_rank", rank, *command], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for rank in "01"]
+    command = ["-m", "mst.train_ldm", "--preset", "report", "--profile", "smoke", "--device",
+               "cpu", "--out", str(tmp_path)]
+    meet = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1",
+            "--master_port", str(free_port())]
+    machines = [subprocess.Popen([BIN / "torchrun", *meet, "--node_rank", rank, *command],
+                                 cwd=ROOT, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True,
+                                 env=os.environ | {"OMP_NUM_THREADS": "1"}) for rank in "01"]
     said = [machine.communicate(timeout=600)[1] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said
     trained = load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]
@@ -265,9 +283,12 @@ def test_the_command_on_two_machines(tmp_path):
 
 def test_from_a_notebook(tmp_path):
     "By the launcher of notebooks as far as it goes on a CPU, where its name is debug_launcher."
-    arguments = ["--preset", "report", "--profile", "smoke", "--device", "cpu", "--out", str(tmp_path)]
-    done = python("import sys\nfrom accelerate import PartialState, debug_launcher\nfrom mst.train_ldm import main\n"
-                  "def work(arguments): assert PartialState(cpu=True).num_processes == 2; main(arguments)\n"
+    arguments = ["--preset", "report", "--profile", "smoke", "--device", "cpu", "--out",
+                 str(tmp_path)]
+    done = python("import sys\nfrom accelerate import PartialState, debug_launcher\nfrom "
+                  "mst.train_ldm import main\n"
+                  "def work(arguments): assert PartialState(cpu=True).num_processes == 2; "
+                  "main(arguments)\n"
                   "debug_launcher(work, (sys.argv[1:],), num_processes=2)", *arguments)
     assert done.returncode == 0, done.stderr
     assert load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]["epoch"] == 2

@@ -50,7 +50,8 @@ def test_runs_only_what_changed(project, capsys):
     assert ran() == ["01_b"]
     (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n")
     assert ran() == ["01_b"]
-    (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n# %% ../nbs/01_b.ipynb #c001\n")
+    (project / "mst" / "b.py").write_text("# File to edit: ../nbs/01_b.ipynb\n# %% "
+                                          "../nbs/01_b.ipynb #c001\n")
     assert ran() == []
     (project / "data" / "x.csv").write_text("a\n")
     assert ran() == []  # nobody names it
@@ -63,8 +64,11 @@ def test_runs_only_what_changed(project, capsys):
 
 
 def test_failure_names_the_cell(project):
-    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1", "# the line\nraise KeyError('why')")
-    with pytest.raises(SystemExit, match=r"00_a: code cell \[4\] stopped with KeyError: 'why'\n.*# the line\n.*part.ipynb"):
+    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1",
+             "# the line\nraise KeyError('why')")
+    with pytest.raises(SystemExit,
+                       match=r"00_a: code cell \[4\] stopped with KeyError: 'why'\n.*# the "
+                             r"line\n.*part.ipynb"):
         run_notebooks.main("smoke")
     assert not (project / "runs/smoke/00_a.ipynb").exists() and (project / "runs/smoke/00_a.part.ipynb").exists()
 
@@ -92,19 +96,22 @@ def test_large_pictures_get_fewer_colours():
 def test_publish(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "ROOT", tmp_path)
     target = notebook(tmp_path / "nbs" / "00_a.ipynb", PARAMETERS, "x = 1")
-    ran = nbformat.read(notebook(tmp_path / "ran.ipynb", PARAMETERS, 'profile = "smoke"', "x = 1"), 4)
+    ran = nbformat.read(notebook(tmp_path / "ran.ipynb", PARAMETERS, 'profile = "smoke"', "x = 1"),
+                        4)
     ran.cells[1].metadata["tags"] = ["injected-parameters"]
     new, text = nbformat.v4.new_output, "a\n\r 10%|#    | 1/10\r100%|####| 10/10\n" + f"{tmp_path}/runs/x\n"
     ran.cells[2].outputs = [
         new("stream", name="stdout", text=text), new("stream", name="stderr", text="warning"),
         new("display_data", {"text/plain": "  0%|   | 0/5 [00:00]"}),
         new("display_data", {publish.WIDGET: {}, "text/plain": "x"}),
-        new("execute_result", {"text/plain": f"'{tmp_path}'"}, execution_count=3, metadata={"papermill": 1})]
+        new("execute_result", {"text/plain": f"'{tmp_path}'"}, execution_count=3,
+            metadata={"papermill": 1})]
     nbformat.write(ran, tmp_path / "ran.ipynb")
     publish.publish(target, tmp_path / "ran.ipynb")
     cells = nbformat.read(target, 4).cells
     assert [c.source for c in cells] == [PARAMETERS, "x = 1"]
-    assert [o.get("text") or o.data["text/plain"] for o in cells[1].outputs] == ["a\nruns/x\n", "'.'"]
+    assert [o.get("text") or o.data["text/plain"]
+            for o in cells[1].outputs] == ["a\nruns/x\n", "'.'"]
 
 
 @pytest.mark.parametrize("output, error", [
@@ -129,7 +136,8 @@ def test_publish_refuses(tmp_path, output, error):
 
 def test_readme_names_only_commands_that_exist():
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
-    named = set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", (ROOT / "README.md").read_text(), re.M))
+    named = set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", (ROOT / "README.md").read_text(),
+                           re.M))
     named = {a or b for a, b in named}
     assert {"report", "lab", "test"} <= named <= targets
     assert "make report" in run(["make", "help"]).stdout

@@ -1,4 +1,5 @@
-"""The command `mst_transfer`, as a shell runs it: from file to file, through a pipe, and with what cannot be played."""
+"""The command `mst_transfer`, as a shell runs it: from file to file, through a pipe, and with what
+cannot be played."""
 import shutil
 import subprocess
 
@@ -23,7 +24,8 @@ def test_help_names_the_styles_that_ship():
 
 
 def test_file_to_file(content):
-    result = run(["mst_transfer", content, "--style", "violin", "--steps", "2", "-o", content.with_name("violin.wav")], cwd=ROOT)
+    result = run(["mst_transfer", content, "--style", "violin", "--steps", "2", "-o",
+                  content.with_name("violin.wav")], cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert "times real time" in result.stderr and not result.stdout
     played, rate = sf.read(content.with_name("violin.wav"))
@@ -34,7 +36,8 @@ def test_file_to_file(content):
 
 
 def test_standard_streams(content):
-    done = subprocess.run([BIN / "mst_transfer", "-", "--style", content, "-o", "-", "--quiet"], cwd=ROOT, input=content.read_bytes(),
+    done = subprocess.run([BIN / "mst_transfer", "-", "--style", content, "-o", "-", "--quiet"],
+                          cwd=ROOT, input=content.read_bytes(),
                           capture_output=True, timeout=300)
     assert done.returncode == 0 and not done.stderr and done.stdout[:4] == b"RIFF"
 
@@ -42,21 +45,26 @@ def test_standard_streams(content):
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 def test_several_contents_of_which_one_needs_ffmpeg(content):
     folder = content.parent
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", content, "-c:a", "aac", folder / "other.m4a"], check=True)
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", content, "-c:a", "aac",
+                    folder / "other.m4a"], check=True)
     (folder / "out").mkdir()
-    result = run(["mst_transfer", content, folder / "other.m4a", "--style", "harp", "--style", "piano", "--guidance", "1.5",
+    result = run(["mst_transfer", content, folder / "other.m4a", "--style", "harp", "--style",
+                  "piano", "--guidance", "1.5",
                   "--strength", ".9", "--seed", "3", "-o", folder / "out"])
     assert result.returncode == 0 and result.stderr.count("times real time") == 2, result.stderr
     for name in ("tone_harp_piano.wav", "other_harp_piano.wav"):
         there = sf.info(folder / "out" / name)
-        assert (there.samplerate, there.channels) == (44_100, 2) and 22_050 <= there.frames < 22_050 + 4096  # AAC fills its blocks
+        # AAC fills its blocks
+        assert (there.samplerate, there.channels) == (44_100,
+                                                      2) and 22_050 <= there.frames < 22_050 + 4096
     assert len(list((folder / "out").iterdir())) == 2
 
 
 @pytest.mark.parametrize("arguments, reason", [
     (["nothing.wav", "--style", "violin"], "nothing.wav: there is no such recording"),
     (["tone.flac", "--style", "trombone"], "trombone: there is no such recording"),
-    (["tone.flac", "--style", "violin", "-o", "tone.xyz"], "tone.xyz: the name should end in one of .wav, .flac, .ogg, .mp3"),
+    (["tone.flac", "--style", "violin", "-o", "tone.xyz"],
+     "tone.xyz: the name should end in one of .wav, .flac, .ogg, .mp3"),
     (["tone.flac", "--style", "violin", "--steps", "0"], "sampling steps"),
     (["tone.flac", "--style", "violin", "--style", "harp", "--mix", "2"], "mix must be in [0, 1]"),
     (["tone.flac", "--style", "violin", "--device", "abacus"], "abacus"),

@@ -1,7 +1,10 @@
-"""Build pages to listen and to read: `python tools/gallery.py [PROFILE [FOLDER]]` writes runs/site/index.html and what it links to.
+"""Build pages to listen and to read: `python tools/gallery.py [PROFILE [FOLDER]]` writes
+runs/site/index.html and what it links to.
 
-For each ordered pair of instruments a test piece: the content, the style clip, what the shipped model makes of them, and the twin; and
-what the model of preset report makes of them, where the run of this profile has trained one. Then the notebooks. All of it opens from
+For each ordered pair of instruments a test piece: the content, the style clip, what the shipped
+model makes of them, and the twin; and
+what the model of preset report makes of them, where the run of this profile has trained one. Then
+the notebooks. All of it opens from
 disk, without a server or a network.
 """
 import html
@@ -34,8 +37,10 @@ from mst.hearing import SoundJudge
 from mst.vocoder import Vocoder, load_vocoder
 
 MAX_SITE = 30_000_000
-CAPTIONS = {"content": "content, and what copying it would score", "style": "style, and what copying it would score",
-            "report": "preset report", "mst": "output of preset mst", "twin": "twin: what was wanted"}
+CAPTIONS = {"content": "content, and what copying it would score",
+            "style": "style, and what copying it would score",
+            "report": "preset report", "mst": "output of preset mst",
+            "twin": "twin: what was wanted"}
 STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 section { border-top: 1px solid #ccc; margin-top: 1.5rem }
@@ -60,29 +65,35 @@ def report_model(run):
         return None
     ldm = LDM(LDM_PRESETS["report"], Autoencoder(LDM_PRESETS["report"].autoencoder))
     ldm.load_state_dict(load_tensors(weights)[0])
-    equations = Vocoder(replace(load_vocoder().config, n_mels=128, max_db=80., width=1, blocks=0, updates=100, n_iter=32))
-    method = through_images(forward_pass(ldm.eval(), ldm.config.diffusion.num_timesteps // 2, run.seed), equations.eval())
+    equations = Vocoder(replace(load_vocoder().config, n_mels=128, max_db=80., width=1, blocks=0,
+                                updates=100, n_iter=32))
+    method = through_images(forward_pass(ldm.eval(), ldm.config.diffusion.num_timesteps // 2,
+                                         run.seed), equations.eval())
 
     def padded(content, style):
         """To a length in frames that is a multiple of 8, and back."""
         def fit(x): return np.pad(x, (0, -(len(x) + 512) % 4096))
-        sound = method(*(torch.from_numpy(fit(x))[None] for x in (content, style)))[1][0, :len(content)].numpy()
+        sound = method(*(torch.from_numpy(fit(x))[None]
+                         for x in (content, style)))[1][0, :len(content)].numpy()
         return np.pad(sound, (0, len(content) - len(sound)))
     return padded
 
 
 def examples(run):
-    """For each ordered pair of instruments its sounds, {role: [N] at 22 050 Hz}, piece after piece."""
+    """For each ordered pair of instruments its sounds, {role: [N] at 22 050 Hz}, piece after
+    piece."""
     load, report = lambda path: AudioPreprocessor().load_audio(path)[0], report_model(run)
     of = {(path.stem, name): path for path, name in rendered_recordings(run, "test", 4).items()}
     pieces = sorted({stem for stem, _ in of})
     players = {name: load_transfer(name, run.device) for name in INSTRUMENTS}
     for k, (a, b) in enumerate(permutations(INSTRUMENTS, 2)):
         piece = pieces[k % len(pieces)]
-        sounds = {"content": load(of[piece, a]), "style": load(project_root() / STYLES / f"{b}.flac")}
+        sounds = {"content": load(of[piece, a]),
+                  "style": load(project_root() / STYLES / f"{b}.flac")}
         if report:
             sounds["report"] = report(sounds["content"], sounds["style"])
-        sounds["mst"] = np.concatenate(list(restyle(lambda: [sounds["content"][:, None]], RATE, 1, players[b])))[:, 0]
+        sounds["mst"] = np.concatenate(list(restyle(lambda: [sounds["content"][:, None]], RATE, 1,
+                                                    players[b])))[:, 0]
         yield a, b, piece, sounds | {"twin": load(of[piece, b])}
 
 
@@ -90,11 +101,14 @@ def scores(sounds, a, b, piece, ear):
     """What is measured, {role: {title: text}}."""
     audio, found = AUDIO_PRESETS["mst"], {}
     def fit(x):
-        return torch.from_numpy(np.resize(x, len(sounds["twin"])) if len(x) < len(sounds["twin"]) else x[:len(sounds["twin"])])[None]
-    cases = Cases(fit(sounds["content"]), torch.from_numpy(sounds["style"])[None], fit(sounds["twin"]), [a], [b], [piece], [0])
+        return torch.from_numpy(np.resize(x, len(sounds["twin"])) if len(x) < len(sounds["twin"])
+                                else x[:len(sounds["twin"])])[None]
+    cases = Cases(fit(sounds["content"]), torch.from_numpy(sounds["style"])[None],
+                  fit(sounds["twin"]), [a], [b], [piece], [0])
     for role, sound in sounds.items():
         s = score_sounds(LogMel(audio)(fit(sound)), fit(sound), cases, ear, audio)
-        found[role] = {title: f"{factor * s[key][0]:.{digits}f}" for key, (title, factor, digits) in MEASURES.items()
+        found[role] = {title: f"{factor * s[key][0]:.{digits}f}" for key,
+                       (title, factor, digits) in MEASURES.items()
                        if key not in ("lsd_image", "is_target")}
         found[role]["heard as"] = ear.classes[s["named"][0]].replace("_", " ")
     return found
@@ -105,9 +119,12 @@ def figure(folder, name, role, sound, measured):
     (folder / "sounds").mkdir(exist_ok=True)
     (folder / "sounds" / f"{name}.png").write_bytes(spectrogram(sound, 360, 110))
     sf.write(folder / "sounds" / f"{name}.mp3", sound, RATE, format="MP3")
-    lines = "".join(f"<dt>{html.escape(title)}</dt><dd>{html.escape(text)}</dd>" for title, text in measured.items())
-    return (f'<figure><figcaption>{CAPTIONS[role]}</figcaption><img src="sounds/{name}.png" alt="spectrogram">'
-            f'<audio controls preload="metadata" src="sounds/{name}.mp3"></audio><dl>{lines}</dl></figure>')
+    lines = "".join(f"<dt>{html.escape(title)}</dt><dd>{html.escape(text)}</dd>" for title,
+                    text in measured.items())
+    return (f'<figure><figcaption>{CAPTIONS[role]}</figcaption><img src="sounds/{name}.png" '
+            'alt="spectrogram">'
+            '<audio controls preload="metadata" '
+            f'src="sounds/{name}.mp3"></audio><dl>{lines}</dl></figure>')
 
 
 class MathML(IPythonRenderer):
@@ -119,36 +136,47 @@ class MathML(IPythonRenderer):
 def page_of(notebook):
     """A notebook as HTML that asks no network for anything."""
     nbconvert.exporters.html.IPythonRenderer = MathML
-    exporter = nbconvert.exporters.html.HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = nbconvert.exporters.html.HTMLExporter(exclude_input_prompt=True,
+                                                     exclude_output_prompt=True)
     text, _ = exporter.from_notebook_node(nbformat.read(notebook, 4))
-    return re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "", text, flags=re.S)
+    return re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
+                  text, flags=re.S)
 
 
 def main(profile="quick", folder="runs/site"):
-    run, root, folder = Run.start(profile=profile, notebook="listening page"), project_root(), project_root() / folder
+    run, root, folder = Run.start(profile=profile,
+                                  notebook="listening page"), project_root(), project_root() / folder
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
     ear, parts = SoundJudge(), []
     for a, b, piece, sounds in examples(run):
         measured = scores(sounds, a, b, piece, ear)
-        figures = "".join(figure(folder, f"{a}-{b}-{role}", role, sound, measured[role]) for role, sound in sounds.items())
+        figures = "".join(figure(folder, f"{a}-{b}-{role}", role, sound, measured[role]) for role,
+                          sound in sounds.items())
         title = f"<h2>{a} to {b}</h2><p>{piece}</p>".replace("_", " ")
         parts.append(f'<section id="{a}-{b}">{title}<div class="row">{figures}</div></section>')
         print(f"{a} to {b}", flush=True)
     if "report" not in sounds:
-        parts.insert(0, f"<p>Preset report is left out: the run of profile {profile} has not trained it (make report).</p>")
+        parts.insert(0,
+                     f"<p>Preset report is left out: the run of profile {profile} has not trained "
+                     "it (make report).</p>")
     links = []
     for notebook in notebooks(root / "nbs"):
-        (folder / "notebooks" / f"{notebook.stem}.html").write_text(page_of(notebook), encoding="utf-8")
+        (folder / "notebooks" / f"{notebook.stem}.html").write_text(page_of(notebook),
+                                                                    encoding="utf-8")
         links.append(f'<a href="notebooks/{notebook.stem}.html">{notebook.stem}</a>')
     (folder / "index.html").write_text(
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening page</title><style>{STYLE}</style></head>'
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '
+        f'page</title><style>{STYLE}</style></head>'
         f'<body><h1>Musical style transfer, to be listened to</h1>{INTRODUCTION}'
-        f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>', encoding="utf-8")
+        f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>',
+        encoding="utf-8")
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    print(f"{folder.relative_to(root) if folder.is_relative_to(root) else folder}/index.html: {size / 1e6:.1f} MB")
+    print(f"{folder.relative_to(root) if folder.is_relative_to(root) else folder}/index.html: "
+          f"{size / 1e6:.1f} MB")
     if size > MAX_SITE:
-        sys.exit(f"the pages are too large to be hosted everywhere: {MAX_SITE / 1e6:.0f} MB are allowed")
+        sys.exit(f"the pages are too large to be hosted everywhere: {MAX_SITE / 1e6:.0f} MB are "
+                 "allowed")
 
 
 if __name__ == "__main__":

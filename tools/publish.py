@@ -1,8 +1,10 @@
-"""Copy the outputs of a run into the committed notebooks: `python tools/publish.py PROFILE`, then nbdev_clean.
+"""Copy the outputs of a run into the committed notebooks: `python tools/publish.py PROFILE`, then
+nbdev_clean.
 
 The benchmark table goes into README.md.
 
-Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this machine. Refuses an
+Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this
+machine. Refuses an
 output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
 """
 import base64
@@ -26,20 +28,25 @@ PROGRESS = re.compile(r"\d+%\|.*\|.*\d+/\d+|\d+it \[")
 
 def clean_text(text):
     """Text as a terminal would leave it, without progress bars and paths of this machine."""
-    lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").splitlines(keepends=True)]
-    text = "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    lines = [line.rpartition("\r")[2]
+             for line in text.replace("\r\n", "\n").splitlines(keepends=True)]
+    text = "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/",
+                                                                       "").replace(str(ROOT), ".")
     return re.sub(re.escape(tempfile.gettempdir()) + r"/[^/\s]+/", "", text)
 
 
 def smaller_picture(png):
-    """A picture (base64) as it is, or in 256 colours where it is too large; still too large is an error."""
+    """A picture (base64) as it is, or in 256 colours where it is too large; still too large is an
+    error."""
     data = base64.b64decode(png)
     if len(data) > MAX_PICTURE:
         part = io.BytesIO()
-        Image.open(io.BytesIO(data)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(part, "PNG", optimize=True)
+        Image.open(io.BytesIO(data)).convert("RGB").quantize(256,
+                                                             dither=Image.Dither.NONE).save(part, "PNG", optimize=True)
         data = part.getvalue()
     if len(data) > MAX_PICTURE:
-        raise ValueError(f"holds a picture of {len(data) // 1000} KB, {MAX_PICTURE // 1000} KB are allowed")
+        raise ValueError(f"holds a picture of {len(data) // 1000} KB, {MAX_PICTURE // 1000} KB are "
+                         "allowed")
     return base64.b64encode(data).decode()
 
 
@@ -55,7 +62,8 @@ def clean_output(output):
         raise ValueError(f"holds an error: {output.ename}: {output.evalue}")
     if WIDGET in output.data or PROGRESS.search(output.data.get("text/plain", "")):
         return None
-    if any(mime.startswith("audio/") for mime in output.data) or "data:audio" in output.data.get("text/html", ""):
+    if any(mime.startswith("audio/")
+           for mime in output.data) or "data:audio" in output.data.get("text/html", ""):
         raise ValueError("holds embedded sound")
     if "image/png" in output.data:
         output.data["image/png"] = smaller_picture(output.data["image/png"])
@@ -68,14 +76,16 @@ def publish(notebook, executed):
     """Put the cleaned outputs of the notebook file `executed` into the notebook file `notebook`."""
     nb, done = (nbformat.read(p, as_version=4) for p in (notebook, executed))
     code = [c for c in nb.cells if c.cell_type == "code"]
-    ran = [c for c in done.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    ran = [c for c in done.cells if c.cell_type == "code"
+           and "injected-parameters" not in c.metadata.get("tags", [])]
     if [c.source for c in code] != [c.source for c in ran]:
         raise ValueError("is not the notebook that ran: make report first")
     for cell, other in zip(code, ran):
         cell.outputs = [o for o in map(clean_output, other.outputs) if o is not None]
     text = nbformat.writes(nb) + "\n"
     if len(text.encode()) > MAX_NOTEBOOK:
-        raise ValueError(f"would have {len(text.encode()) / 1e6:.1f} MB, {MAX_NOTEBOOK / 1e6} MB are allowed")
+        raise ValueError(f"would have {len(text.encode()) / 1e6:.1f} MB, {MAX_NOTEBOOK / 1e6} MB "
+                         "are allowed")
     part = notebook.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, notebook)
@@ -86,8 +96,10 @@ def results(profile):
     rows = list(csv.reader((ROOT / "runs" / profile / "tables" / "sound_benchmark.csv").read_text().splitlines()))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
-    start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells if c.cell_type == "code"
-                 for o in c.outputs for line in o.get("text", "").splitlines() if line.startswith("06_evaluate:"))
+    start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb",
+                                             4).cells if c.cell_type == "code"
+                 for o in c.outputs for line in o.get("text", "").splitlines()
+                 if line.startswith("06_evaluate:"))
     start = start.partition(": ")[2]
     title = f"Written by `make notebooks` from notebook 06 ({start}; test pieces; `report` as trained in that run, `mst` as shipped):"
     return "\n".join([title, "", *lines])
@@ -96,7 +108,8 @@ def results(profile):
 def publish_results(profile):
     """Put the table between the two marks of README.md."""
     readme = ROOT / "README.md"
-    text = re.sub(r"(<!-- results -->\n).*(<!-- /results -->)", lambda m: f"{m[1]}{results(profile)}\n\n{m[2]}",
+    text = re.sub(r"(<!-- results -->\n).*(<!-- /results -->)",
+                  lambda m: f"{m[1]}{results(profile)}\n\n{m[2]}",
                   readme.read_text(encoding="utf-8"), flags=re.S)
     part = readme.with_suffix(".part")
     part.write_text(text, encoding="utf-8")

@@ -1,11 +1,16 @@
-"""Run the notebooks through papermill into runs/PROFILE/: `python tools/run_notebooks.py [PROFILE [PRESET [all]]]`.
+"""Run the notebooks through papermill into runs/PROFILE/: `python tools/run_notebooks.py [PROFILE
+[PRESET [all]]]`.
 
-The eight chapters, `NN_name.ipynb`, and of the workshops behind them, `NNx_name.ipynb`, those that measure something for the
+The eight chapters, `NN_name.ipynb`, and of the workshops behind them, `NNx_name.ipynb`, those that
+measure something for the
 report; with `all`, every one. What is up to date is not run again.
 
-A notebook is up to date if its code, the modules it imports, the committed data that these name and the notebooks run before it
-are what they were when its output was written. A hash of these lies in the output's metadata, so that time stamps do not matter
-and an output without its hash cannot exist. Outputs are moved into place when complete: a run that was killed goes on with the
+A notebook is up to date if its code, the modules it imports, the committed data that these name and
+the notebooks run before it
+are what they were when its output was written. A hash of these lies in the output's metadata, so
+that time stamps do not matter
+and an output without its hash cannot exist. Outputs are moved into place when complete: a run that
+was killed goes on with the
 notebook it was in.
 """
 import fcntl
@@ -23,7 +28,8 @@ MEASURES = re.compile(r"\brun\.(save_figure|table|record)\(")
 
 def notebooks(nbs="nbs"):
     """The numbered notebooks, chapters and workshops, in the order in which they are read."""
-    return sorted(p for p in Path(nbs).glob("[0-9][0-9]*_*.ipynb") if not p.name.endswith(".part.ipynb"))
+    return sorted(p for p in Path(nbs).glob("[0-9][0-9]*_*.ipynb")
+                  if not p.name.endswith(".part.ipynb"))
 
 
 def chapters(nbs="nbs"):
@@ -39,11 +45,13 @@ def code_cells(path):
 
 def measuring(nbs="nbs"):
     """The chapters, and the workshops that write a figure, a table or a number."""
-    return [p for p in notebooks(nbs) if p.name[2] == "_" or any(MEASURES.search("".join(c["source"])) for c in code_cells(p))]
+    return [p for p in notebooks(nbs) if p.name[2] == "_"
+            or any(MEASURES.search("".join(c["source"])) for c in code_cells(p))]
 
 
 def modules_of(texts, lib="mst"):
-    """The text of each module that these texts import, directly or not, by name; nbdev's cell marks left out."""
+    """The text of each module that these texts import, directly or not, by name; nbdev's cell marks
+    left out."""
     found, names = {}, [name for text in texts for name in re.findall(rf"\b{lib}\.(\w+)", text)]
     while names:
         path = Path(lib) / f"{(name := names.pop())}.py"
@@ -54,13 +62,17 @@ def modules_of(texts, lib="mst"):
 
 
 def fingerprint(notebook, before):
-    """Hash of all that the output of `notebook` depends on; `before` is the fingerprint of the notebook run before it."""
+    """Hash of all that the output of `notebook` depends on; `before` is the fingerprint of the
+    notebook run before it."""
     cells = ["".join(c["source"]) for c in code_cells(notebook)]
     own = Path("mst") / f"{notebook.stem.partition('_')[2]}.py"
     parts = [before, *cells, *modules_of([*cells, f"mst.{own.stem}"])]
-    data = [p for pattern in ("*.csv", "pretrained/*.safetensors") for p in sorted(Path("data").glob(pattern))
-            if any(p.name in text for text in parts)]  # that a later one also reads, the one before has named
-    return hashlib.sha256(b"\0".join([p.encode() for p in parts] + [p.read_bytes() for p in data])).hexdigest()
+    data = [p for pattern in ("*.csv", "pretrained/*.safetensors")
+            for p in sorted(Path("data").glob(pattern))
+            # that a later one also reads, the one before has named
+            if any(p.name in text for text in parts)]
+    return hashlib.sha256(b"\0".join([p.encode() for p in parts]
+                                     + [p.read_bytes() for p in data])).hexdigest()
 
 
 def saved_fingerprint(output):
@@ -85,17 +97,21 @@ def run(notebook, output, profile, preset, mark):
 
     check_parameters(notebook)
     part = output.with_suffix(".part.ipynb")
-    (output.parent / "numbers" / f"{notebook.stem}.json").unlink(missing_ok=True)  # no number of an older run survives
+    # no number of an older run survives
+    (output.parent / "numbers" / f"{notebook.stem}.json").unlink(missing_ok=True)
     output.unlink(missing_ok=True)
     print(f"{notebook.stem}: running", flush=True)
     start = time.monotonic()
     try:
-        nb = papermill.execute_notebook(str(notebook), str(part), parameters={"profile": profile, "preset": preset}, cwd=".",
-                                        progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=ERROR"])
+        nb = papermill.execute_notebook(str(notebook), str(part),
+                                        parameters={"profile": profile, "preset": preset}, cwd=".",
+                                        progress_bar=sys.stderr.isatty(),
+                                        extra_arguments=["--log-level=ERROR"])
     except papermill.PapermillExecutionError as e:
         error = re.sub(r"\x1b\[[0-9;]*m", "", f"{e.ename}: {e.evalue}")
         sys.exit(f"{notebook.stem}: code cell [{e.exec_count}] stopped with {error}\n"
-                 f"  the cell begins with: {e.source.strip().splitlines()[0]}\n  the notebook up to there: {part}")
+                 f"  the cell begins with: {e.source.strip().splitlines()[0]}\n  the notebook up "
+                 f"to there: {part}")
     except KeyboardInterrupt:
         sys.exit(f"\n{notebook.stem}: stopped; the same command goes on with it")
     nb.metadata["mst"] = {"fingerprint": mark}

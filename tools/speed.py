@@ -1,7 +1,9 @@
 """Measure the way from file to file: `python tools/speed.py`, on a machine that does nothing else.
 
-Prints how many seconds of sound are made in a second, from a five-minute file at 20 steps and at one; how long a file of 3 s takes,
-start-up included; and the most memory that an hour of sound needs. `python tools/speed.py --minutes 1` is a trial: each file is at most
+Prints how many seconds of sound are made in a second, from a five-minute file at 20 steps and at
+one; how long a file of 3 s takes,
+start-up included; and the most memory that an hour of sound needs. `python tools/speed.py --minutes
+1` is a trial: each file is at most
 so long.
 """
 import argparse
@@ -22,8 +24,10 @@ KIB = 1024 if sys.platform != "darwin" else 1  # of the unit in which memory is 
 
 
 def write_music(path, seconds):
-    """A recording of this length, written in pieces: clips of the four instruments, over and over."""
-    clips = [AudioPreprocessor().load_audio(p)[0] for p in sorted((project_root() / STYLES).glob("*.flac"))]
+    """A recording of this length, written in pieces: clips of the four instruments, over and
+    over."""
+    clips = [AudioPreprocessor().load_audio(p)[0]
+             for p in sorted((project_root() / STYLES).glob("*.flac"))]
     with sf.SoundFile(path, "w", RATE, 1) as f:
         while (missing := round(seconds * RATE) - f.frames) > 0:
             f.write(clips[f.frames // RATE % len(clips)][:missing])
@@ -31,7 +35,8 @@ def write_music(path, seconds):
 
 def measured(content, *options):
     """Seconds, and GB of memory at most, that mst_transfer takes."""
-    command = [str(Path(sys.executable).with_name("mst_transfer")), str(content), "--style", "violin", "-o",
+    command = [str(Path(sys.executable).with_name("mst_transfer")), str(content), "--style",
+               "violin", "-o",
                str(content.with_name("out.wav")), "--quiet", *options]
     start = time.perf_counter()
     process = subprocess.Popen(command)
@@ -49,7 +54,8 @@ def main(minutes):
             content = Path(folder) / "content.wav"
             write_music(content, seconds)
             took, memory = measured(content, "--steps", str(steps))
-            print(f"{seconds:6g} s of sound, {steps:2} steps: {took:6.1f} s, start-up included; {seconds / took:5.1f} times real time; "
+            print(f"{seconds:6g} s of sound, {steps:2} steps: {took:6.1f} s, start-up included; "
+                  f"{seconds / took:5.1f} times real time; "
                   f"at most {memory:.2f} GB", flush=True)
 
 

@@ -1,7 +1,10 @@
-"""Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU where there is one.
+"""Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU
+where there is one.
 
-Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for each of the four instruments),
-and ablation, whose scores go to data/ablation.csv; all of them without a name. A training that was stopped goes on after its last
+Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for
+each of the four instruments),
+and ablation, whose scores go to data/ablation.csv; all of them without a name. A training that was
+stopped goes on after its last
 epoch. The corpus is that of profile full, rendered where it is missing.
 """
 import sys
@@ -37,14 +40,17 @@ def main(names):
             save_autoencoder(root / AUTOENCODER_FILE, model, training_card(run, history, training))
         elif name == "vocoder":
             config, training = SHIPPED_VOCODER
-            vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips, load_autoencoder())
+            vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips,
+                                             load_autoencoder())
             save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
             train_mst(run, root / LDM_FILE)
         elif name == "styles":
             save_style_clips(run, root / STYLES)
         elif name == "ablation":
-            train_set, valid_set = load_twins(run, "train", ROUNDS[0][1]), load_twins(run, "val", (("plain",), ("fluid",)))
+            train_set, valid_set = load_twins(run, "train",
+                                              ROUNDS[0][1]), load_twins(run, "val",
+                                                                        (("plain",), ("fluid",)))
             ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
