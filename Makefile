@@ -1,13 +1,13 @@
 # Musical style transfer with latent diffusion: from an empty folder to the report.
 #
-#   make report     set up, run the eight notebooks, build report/main.pdf (what is done already is not done again)
+#   make report     set up, run the chapters, build runs/PROFILE/report/main.pdf (what is done already is not done again)
 #   make lab        open the notebooks in JupyterLab
 #   make explorer   the explorer, a panel to play recordings in other styles, as a page in the browser
 #   make site       build runs/site/index.html: what all pairs of instruments sound like, and the notebooks, to be opened or hosted
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
 #   make bench      measure speed and cost against named alternatives, and the model on all test pieces, for the report: on an idle machine
-#   make notebooks  copy the outputs of the last run into nbs/, cleaned, to be committed
+#   make publish    bring a run to what is committed: outputs into nbs/, figures, tables, numbers, README's table, report/main.pdf
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
 #   make clean      delete runs and made data
@@ -23,7 +23,7 @@ export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help setup report lab explorer site test test-long bench notebooks shipped clean
+.PHONY: help setup report lab explorer site test test-long bench publish shipped clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,7 +35,7 @@ setup: .venv/.ready
 report: setup
 	@python tools/run_notebooks.py $(PROFILE) $(PRESET)
 	@python report/collect.py $(PROFILE)
-	@sh tools/latex.sh
+	@sh tools/latex.sh $(PROFILE)
 
 lab: setup
 	jupyter lab nbs $$([ "$$(id -u)" != 0 ] || echo --allow-root)
@@ -56,12 +56,13 @@ test: setup
 test-long: setup
 	pytest -m long
 
-# What they find lies in report/benchmarks. The report takes it from there, now if the notebooks have run, else with make report.
+# What they find lies in report/benchmarks. The report reads it there, now if the notebooks have run, else with make report.
 bench: setup
 	for name in training curves dataset sampling gpu cost pieces; do python benchmarks/$$name.py || exit 1; done
-	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh; }
+	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh $(PROFILE); }
 
-notebooks: setup
+publish: report
+	@python tools/run_notebooks.py $(PROFILE) $(PRESET) all
 	@python tools/publish.py $(PROFILE)
 	@nbdev_clean
 

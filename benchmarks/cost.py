@@ -46,7 +46,8 @@ def building(profile, pieces):
 
 
 def training(profile, batch, frames=128, kept=1000):
-    ldm, loss_fn = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last), LDMLoss(ldm_training(Run(profile=profile)))
+    ldm = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last)
+    loss_fn = LDMLoss(ldm_training(Run(profile=profile)))
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], fused=True)
     (content, style), generator = torch.rand(2, batch, 1, 128,
                                              frames), torch.Generator().manual_seed(0)
@@ -99,7 +100,8 @@ def point(profile, name, size):
     work = WORK[name][1](profile, size)
     times = [measure.seconds(work) for _ in range(3)]
     done = work() if name == "building" else size
-    return done, statistics.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1e6
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1e6
+    return done, statistics.median(times), memory
 
 
 def draw(found):

@@ -10,9 +10,8 @@ from mst.run import Run
 
 
 def main(smoke):
-    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4, 6,
-                                                                               2) if smoke else (1200, 16, 600, 50)
-    num_pairs, batch_size, steps, mean = sizes
+    run = Run(preset="report", profile="smoke" if smoke else "quick")
+    num_pairs, batch_size, steps, mean = (8, 4, 6, 2) if smoke else (1200, 16, 600, 50)
     pairs, step = make_steps(run, load_instrument_net().features, num_pairs)
     epochs = -(-steps * batch_size // num_pairs)
     order = torch.cat([torch.randperm(num_pairs, generator=torch.Generator().manual_seed(k))

@@ -23,8 +23,9 @@ def librosa_loop(recordings, folder):
                 chunk = librosa.util.fix_length(audio[start:start + 66150], size=66150)
                 mel = librosa.feature.melspectrogram(y=chunk, sr=22050, n_fft=2048, hop_length=512,
                                                      n_mels=128)
-                decibels = librosa.power_to_db(mel, ref=max(1e-10, mel.max()),
-                                               top_db=80) if mel.max() > 1e-10 else np.full_like(mel, -80)
+                decibels = np.full_like(mel, -80)
+                if mel.max() > 1e-10:
+                    decibels = librosa.power_to_db(mel, ref=mel.max(), top_db=80)
                 pixels = ((decibels + 80) * (255 / 80) + .5).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / instrument / f"{path.stem}_chunk{k}.png")
 

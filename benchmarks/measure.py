@@ -34,9 +34,12 @@ def machine():
     """Processor, cores in use, torch and date, in one line."""
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else name[1] if name else platform.processor()
+    device = name[1] if name else platform.processor()
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
     threads = torch.get_num_threads()
-    return f"{device}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}, {date.today()}"
+    cores = f"{threads} thread{'s' * (threads > 1)}"
+    return f"{device}, {cores}, torch {torch.__version__}, {date.today()}"
 
 
 def seconds(function, *args):

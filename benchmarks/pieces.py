@@ -28,8 +28,8 @@ def main(smoke):
         "copy content": lambda content, style: (log_mel(content), content),
         "preset mst": through_images(make_transfer(ldm, num_inference_steps=1, seed=run.seed,
                                                    guidance_scale=None), vocoder),
-        "twin through autoencoder and vocoder": through_images(lambda content,
-                                                               style: through_autoencoder(ldm, content), vocoder)}
+        "twin through autoencoder and vocoder": through_images(
+            lambda content, style: through_autoencoder(ldm, content), vocoder)}
     measures = {m: MEASURES[m] for m in ("lsd_image", "lsd_audio", "note_f1")}
     # of so many cases, one is less than a percent
     measures["is_target"] = *MEASURES["is_target"][:2], 1
@@ -61,8 +61,8 @@ def main(smoke):
         print(f"note F1 of preset mst: {100 * ours / ceiling:.0f} % of the ceiling's. Heard as "
               "asked for:", end=" ")
         for name in sorted(set(cases.style_instruments)):
-            share = 100 * found["preset mst"]["is_target"][[name == asked
-                                                            for asked in cases.style_instruments]].mean()
+            asked = [name == style for style in cases.style_instruments]
+            share = 100 * found["preset mst"]["is_target"][asked].mean()
             numbers[f"bench_pieces_{font}_{name}"] = f"{share:.0f}"
             print(f"{name} {share:.0f} %", end="\n" if name == max(cases.style_instruments)
                   else ", ")

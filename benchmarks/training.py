@@ -52,7 +52,8 @@ def plain_objective(ldm, training, layers, content, style, generator):
         perceptual, in_style = distance(content, out.image), distance(style, out.image)
     reconstruction = F.mse_loss(out.image,
                                 content) + training.compression.perceptual_weight * perceptual
-    reconstruction = reconstruction + training.compression.kl_weight * kl_regularization_loss(out.z_0)
+    kl = kl_regularization_loss(out.z_0)
+    reconstruction = reconstruction + training.compression.kl_weight * kl
     return (training.diffusion_weight * F.mse_loss(out.noise_pred, noise)
             + training.reconstruction_weight * reconstruction
             + training.style_weight * in_style)
@@ -71,8 +72,8 @@ def make_step(parts, run, training, layers, kept, learned, paths):
     fused = {"fused": True} if "fused optimizer" in parts else {}
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
                                   training.learning_rate, **fused)
-    generator, loss_fn = torch.Generator().manual_seed(0), LDMLoss(training,
-                                                                   kept=learned.setdefault(bf16, copy(kept)))
+    generator = torch.Generator().manual_seed(0)
+    loss_fn = LDMLoss(training, kept=learned.setdefault(bf16, copy(kept)))
     loss_fn.feature_loss = VGGishFeatureLoss(deepcopy(layers), training.compression.features)
     loss_fn.feature_loss.layers.to(memory_format=layout)
     if fast and loss_fn.kept.latents is None:
@@ -137,8 +138,8 @@ def compare(run, layers, num_pairs, batch_size, steps):
 
 
 def main(smoke):
-    run, sizes = Run(preset="report", profile="smoke" if smoke else "quick"), (8, 4,
-                                                                               4) if smoke else (64, 32, 16)
+    run = Run(preset="report", profile="smoke" if smoke else "quick")
+    sizes = (8, 4, 4) if smoke else (64, 32, 16)
     networks = {"quarter": load_instrument_net().features, "full": vggish_layers()}
     rows, numbers = [], {}
     for name, layers in list(networks.items())[:1 if smoke else 2]:

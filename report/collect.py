@@ -1,13 +1,11 @@
-"""Bring what the notebooks of one run wrote to where the report reads it: `python report/collect.py
-PROFILE`.
+"""What the notebooks of one run wrote, for LaTeX: `python report/collect.py PROFILE`.
 
-runs/PROFILE/figures/*.pdf|png  ->  figures/              (figures of other runs are deleted)
-runs/PROFILE/tables/*.tex       ->  report/tables/        (likewise)
-runs/PROFILE/numbers/*.json     ->  report/numbers.tex    key `ae_psnr_16` becomes the macro
-\\numAePsnrOneSix
+runs/PROFILE/numbers/*.json  ->  runs/PROFILE/report/numbers.tex    key `ae_psnr_16` becomes the
+macro \\numAePsnrOneSix
 
-report/benchmarks holds the same three folders, of what the benchmarks measured last, and goes the
-same way.
+Figures and tables are read where they lie, in runs/PROFILE and in report/benchmarks, which holds
+what the benchmarks measured
+last (tools/latex.sh names these folders to LaTeX).
 
 \\runPreset, \\runProfile, \\runDevice and \\runSeed are what the notebooks printed when they
 started. Fails if the report
@@ -86,12 +84,12 @@ def numbers_tex(numbers, settings):
         macros[name], keys[name] = value, key
     lines = [rf"\newcommand{{\{name}}}{{{latex_value(value)}}}" for name,
              value in sorted(macros.items())]
-    return "% Written by report/collect.py from what the notebooks measured. Do not edit.\n" + "\n".join(lines) + "\n"
+    head = "% Written by report/collect.py from what the notebooks measured. Do not edit."
+    return "\n".join([head, *lines]) + "\n"
 
 
 def write(path, data):
     """Write bytes in one step, and only if they are new: LaTeX looks at time stamps."""
-    path = Path(path)
     if path.exists() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,39 +98,33 @@ def write(path, data):
     os.replace(part, path)
 
 
-def copy_folders(sources, target, suffixes):
-    """Make the files of `target` with these suffixes the same as those of all `sources`."""
-    found = {p.name: p for source in sources for p in sorted(Path(source).glob("*"))
-             if p.suffix in suffixes}
-    for old in Path(target).glob("*"):
-        if old.is_file() and old.name not in found:
-            old.unlink()
-    for name, path in found.items():
-        write(Path(target) / name, path.read_bytes())
+USED = re.compile(
+    r"\\includegraphics\*?(?:\[[^]]*\])?\{(?P<figure>[^}#]+)\}|\\input\{(?P<table>tables/[^}#]+)\}"
+    r"|\\(?P<macro>(?:num|run)[A-Z]\w*)")
 
 
-def missing(root):
-    """What report/*.tex uses and the run did not write, one line each."""
-    report = root / "report"
-    tex = {p: re.sub(r"(?<!\\)%.*", "", p.read_text(encoding="utf-8"))
-           for p in sorted(report.glob("*.tex"))}
-    # what may be missing
-    tex = {p: re.sub(r"(?s)\\ifdefined\b.*?\\fi\b", "", text) for p, text in tex.items()}
-    defined = set(re.findall(r"\\newcommand\{\\(\w+)\}", "".join(tex.values())))
-    wanted = [(p, m) for p, text in tex.items() for m in re.finditer(
-        r"\\includegraphics\*?(?:\[[^]]*\])?\{(?P<figure>[^}#]+)\}|\\input\{(?P<table>tables/[^}#]+)\}"
-        r"|\\(?P<macro>(?:num|run)[A-Z]\w*)", text)]
-    for path, m in wanted:
-        kind, name = m.lastgroup, m[m.lastgroup]
-        if kind == "figure":
-            there = any((root / "figures" / (Path(name).name + s)).exists()
-                        for s in ("", ".pdf", ".png"))
-        elif kind == "table":
-            there = any((report / (name + s)).exists() for s in ("", ".tex"))
-        else:
-            there, name = name in defined, "\\" + name
-        if not there:
-            yield f"{path.name}: {kind} {name}"
+def used(tex):
+    """(kind, name) of every figure, table and macro that a LaTeX file uses and must have; comments
+    and \\ifdefined aside."""
+    text = re.sub(r"(?<!\\)%.*", "", Path(tex).read_text(encoding="utf-8"))
+    text = re.sub(r"(?s)\\ifdefined\b.*?\\fi\b", "", text)
+    return sorted({(m.lastgroup, m[m.lastgroup]) for m in USED.finditer(text)})
+
+
+def missing(root, sources, numbers):
+    """What report/*.tex uses and `sources`, folders with figures/ and tables/, lack; one line
+    each."""
+    macros = set(re.findall(r"\\newcommand\{\\(\w+)\}", numbers))
+    for path in sorted((root / "report").glob("*.tex")):
+        for kind, name in used(path) if path.name != "numbers.tex" else ():
+            if kind == "macro":
+                there, name = name in macros, "\\" + name
+            else:
+                folder, suffix = ("figures", ".pdf") if kind == "figure" else ("", ".tex")
+                there = any((source / folder / name).with_suffix(suffix).exists()
+                            for source in sources)
+            if not there:
+                yield f"{path.name}: {kind} {name}"
 
 
 def main(profile, root=None):
@@ -142,12 +134,9 @@ def main(profile, root=None):
         if not run.is_dir():
             raise ValueError(f"runs/{profile} is not there: run the notebooks first")
         sources = run, root / "report" / "benchmarks"
-        copy_folders([s / "figures" for s in sources], root / "figures", (".pdf", ".png"))
-        copy_folders([s / "tables" for s in sources], root / "report" / "tables", (".tex",))
         text = numbers_tex(read_numbers(*(s / "numbers" for s in sources)), read_settings(run))
-        write(root / "report" / "numbers.tex", text.encode())
-        absent = sorted(set(missing(root)))
-        if absent:
+        write(run / "report" / "numbers.tex", text.encode())
+        if absent := sorted(set(missing(root, sources, text))):
             raise ValueError(f"runs/{profile} did not write what the report uses: "
                              f"{'; '.join(absent)}")
     except ValueError as e:

@@ -2,6 +2,7 @@
 import json
 
 import collect
+import publish
 import pytest
 
 
@@ -49,17 +50,44 @@ def project(tmp_path):
 
 
 def test_collect(project):
-    (project / "figures").mkdir()
-    (project / "figures" / "old.png").write_bytes(b"")
     collect.main("smoke", project)
-    assert {p.name for p in (project / "figures").iterdir()} == {"loss.pdf", "loss.png"}
-    text = (project / "report" / "numbers.tex").read_text()
-    assert "\\newcommand{\\numDataPieces}{12}" in text and "\\newcommand{\\runDevice}{cpu, cuda}" in text
+    path = project / "runs" / "smoke" / "report" / "numbers.tex"
+    text = path.read_text()
+    assert "\\newcommand{\\numDataPieces}{12}" in text
+    assert "\\newcommand{\\runDevice}{cpu, cuda}" in text
     assert "\\newcommand{\\runProfile}{smoke}" in text and "\\newcommand{\\runSeed}{0}" in text
-    files = [p for p in project.rglob("*") if p.is_file()]
-    times = [p.stat().st_mtime_ns for p in files]
+    # nothing is copied there
+    assert [p.name for p in (project / "report").iterdir()] == ["main.tex"]
+    time = path.stat().st_mtime_ns
     collect.main("smoke", project)
-    assert [p.stat().st_mtime_ns for p in files] == times
+    assert path.stat().st_mtime_ns == time
+
+
+def test_benchmarks_are_read_in_place(project):
+    (project / "report" / "more.tex").write_text("\\input{tables/bench_cost} \\numCost")
+    bench = project / "report" / "benchmarks"
+    for folder in ("tables", "numbers"):
+        (bench / folder).mkdir(parents=True)
+    (bench / "tables" / "bench_cost.tex").write_text("")
+    (bench / "numbers" / "benchmarks.json").write_text('{"cost": 3}')
+    collect.main("smoke", project)
+
+
+def test_publish_takes_what_the_report_uses_and_the_readme_shows(project):
+    run = project / "runs" / "smoke"
+    (project / "README.md").write_text("![Loss](figures/shown.png)")
+    (run / "figures" / "shown.png").write_bytes(b"png")
+    (run / "tables" / "unused.tex").write_text("")
+    for folder in (project / "figures", project / "report" / "tables"):
+        folder.mkdir()
+        (folder / "old.pdf").write_bytes(b"")
+    collect.main("smoke", project)
+    (run / "report" / "main.pdf").write_bytes(b"the report")
+    publish.publish_files("smoke", project)
+    assert {p.name for p in (project / "figures").iterdir()} == {"loss.pdf", "shown.png"}
+    assert {p.name for p in (project / "report" / "tables").iterdir()} == {"scores.tex"}
+    assert (project / "report" / "main.pdf").read_bytes() == b"the report"
+    assert "numDataPieces" in (project / "report" / "numbers.tex").read_text()
 
 
 @pytest.mark.parametrize("tex, error", [

@@ -31,7 +31,10 @@ def test_help(command):
 def test_one_line_says_what_is_wrong(tmp_path, arguments, reason):
     result = run(arguments, cwd=tmp_path, MST_PROFILE="smoke")
     lines = [line for line in result.stderr.splitlines() if "scores to sound" not in line]
-    assert result.returncode == 2 and len(lines) == 1 and reason in lines[0] and lines[0].startswith(arguments[0]), result.stderr
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert reason in lines[0], result.stderr
+    assert lines[0].startswith(arguments[0]), result.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -33,7 +33,8 @@ def sounds(tmp_path_factory):
     "Three seconds of a falling tone in noise, in the containers of `TYPES`."
     folder = tmp_path_factory.mktemp("sounds")
     t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
-    audio = 0.5 * np.sin(2 * np.pi * (880 * t - 80 * t**2)) + 0.02 * np.random.default_rng(0).standard_normal(len(t))
+    noise = 0.02 * np.random.default_rng(0).standard_normal(len(t))
+    audio = 0.5 * np.sin(2 * np.pi * (880 * t - 80 * t**2)) + noise
     sf.write(folder / "sound.wav", audio, SAMPLE_RATE, subtype="PCM_16")
     for suffix in TYPES:
         if suffix != ".wav":
@@ -156,7 +157,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def page(self, suffix, wanted):
         "What a site shows to people: HTML with a player in it."
-        html = b"<!DOCTYPE html><html><head><title>Fugue: a/b</title></head><body><audio src='/good/fugue.mp3'></audio>"
+        html = (b"<!DOCTYPE html><html><head><title>Fugue: a/b</title></head>"
+                b"<body><audio src='/good/fugue.mp3'></audio>")
         self.start(len(html), "text/html")
         self.wfile.write(html)
 
@@ -207,7 +209,8 @@ def command(*args):
 def test_codecs(site, tmp_path, codec, source):
     path = AudioDownloader(tmp_path, codec).download_audio(f"{site.address}/good/a{source}", "a",
                                                            instrument="harp")
-    assert path == tmp_path / "harp" / f"a{CODECS[codec]}" and files_in(tmp_path) == [f"harp/a{CODECS[codec]}"]
+    assert path == tmp_path / "harp" / f"a{CODECS[codec]}"
+    assert files_in(tmp_path) == [f"harp/a{CODECS[codec]}"]
     probe = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of",
                             "json", path],
                            capture_output=True, check=True)
@@ -347,7 +350,8 @@ def test_half_converted_is_not_finished(site, tmp_path, sounds, monkeypatch):
     broken.parent.mkdir()
     broken.write_text(f'#!/bin/sh\ncase "$*" in *-version*|*-bsfs*) exec {shutil.which("ffmpeg")} '
                       '"$@";; esac\n'
-                      'for last; do :; done; printf half > "${last#file:}"; echo killed >&2; exit 1\n')
+                      'for last; do :; done\n'
+                      'printf half > "${last#file:}"; echo killed >&2; exit 1\n')
     broken.chmod(0o755)
     downloader, output = AudioDownloader(tmp_path / "out", "flac"), tmp_path / "out"
     with monkeypatch.context() as patch:
@@ -398,7 +402,10 @@ def test_titles_and_labels_stay_inside(site, tmp_path):
 def test_title_of_the_page(site, tmp_path):
     downloader = AudioDownloader(tmp_path)
     path = downloader.download_audio(f"{site.address}/page/fugue.html")
-    assert path.parent == tmp_path and "/" not in path.name and path.name.startswith("Fugue") and path.suffix == ".mp3"
+    assert path.parent == tmp_path
+    assert "/" not in path.name
+    assert path.name.startswith("Fugue")
+    assert path.suffix == ".mp3"
     assert sf.info(path).duration > 2.9
     site.log.clear()
     assert downloader.download_audio(f"{site.address}/page/fugue.html") == path
@@ -416,7 +423,8 @@ def test_ffmpeg_missing(site, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert download_main([str(table), "--output", str(tmp_path / "downloads")]) == 2
     error = capsys.readouterr().err
-    assert error == "mst_download: ffmpeg and ffprobe not found: install FFmpeg (apt-get install ffmpeg)\n"
+    assert error == ("mst_download: ffmpeg and ffprobe not found: install FFmpeg "
+                     "(apt-get install ffmpeg)\n")
     with pytest.raises(FileNotFoundError, match="apt-get install ffmpeg"):
         AudioDownloader(tmp_path).download_audio(f"{site.address}/good/a.mp3", "a")
     assert site.log == []
@@ -430,8 +438,10 @@ def test_two_programs_one_folder(site, tmp_path):
 
 def test_table_from_a_spreadsheet(site, tmp_path):
     table = tmp_path / "urls.csv"
-    table.write_bytes(f"\ufeffinstrument,title,url\r\n\r\npiano,a,{site.address}/good/a.mp3\r\n,,\r\n\r\n".encode())
-    assert AudioDownloader(tmp_path / "d").download_from_csv(table) == [tmp_path / "d" / "piano" / "a.mp3"]
+    row = f"piano,a,{site.address}/good/a.mp3"
+    table.write_bytes(f"\ufeffinstrument,title,url\r\n\r\n{row}\r\n,,\r\n\r\n".encode())
+    paths = AudioDownloader(tmp_path / "d").download_from_csv(table)
+    assert paths == [tmp_path / "d" / "piano" / "a.mp3"]
 
 
 @pytest.mark.parametrize("content, message", [
@@ -457,7 +467,9 @@ def test_command_line(site, tmp_path):
     table = write_table(tmp_path / "urls.csv", rows)
     process = command(table, "--output", tmp_path / "downloads", "--timeout", "5", "--retries", "0")
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "1 of 2 recordings failed:\n  row 3, harp/b: " in err and "404" in err
+    assert process.returncode == 2
+    assert "1 of 2 recordings failed:\n  row 3, harp/b: " in err
+    assert "404" in err
     assert "Traceback" not in err and files_in(tmp_path / "downloads") == ["piano/a.mp3"]
     write_table(table, rows[:1])
     assert download_main([str(table), "--output", str(tmp_path / "downloads")]) == 0

@@ -23,8 +23,11 @@ def address(tmp_path):
         yield f"http://127.0.0.1:{port}"
 
 
-DURATIONS = "audios => Promise.all(audios.map(a => a.readyState ? a.duration : new Promise((done, fail) => {" \
-            "a.onloadedmetadata = () => done(a.duration); a.onerror = () => fail(a.error.message); a.load(); })))"
+DURATIONS = """audios => Promise.all(audios.map(a => a.readyState ? a.duration
+    : new Promise((done, fail) => {
+        a.onloadedmetadata = () => done(a.duration);
+        a.onerror = () => fail(a.error.message);
+        a.load(); })))"""
 
 
 def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from conftest import copy_project, run
+from run_notebooks import measuring
 
 MAKE = ["make", "report", "PROFILE=smoke"]
 needs_tex = pytest.mark.skipif(not shutil.which("latexmk"), reason="latexmk is missing")
@@ -43,21 +44,24 @@ def snapshot(project):
              and not set(skip) & set(p.relative_to(project).parts)]
     return {str(p.relative_to(project)): (p.stat().st_mtime_ns,
                                           hashlib.sha256(p.read_bytes()).hexdigest())
-            for p in files if p.name != "running.lock"}
+            for p in files if p.name not in ("running.lock", "run.log") and ".git" not in p.parts}
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """A copy of the project in which the report was killed three times and then run to its end."""
     project = copy_project(tmp_path_factory.mktemp("report") / "project")
+    run(["git", "init", "-q"], cwd=project)
+    run(["git", "add", "-A"], cwd=project)
     for _ in range(3):
         delay = random.uniform(2, 45)
         print(f"killed after {delay:.1f} s" if killed_after(delay, project) else "was done",
               sorted(executed(project)))
     before = executed(project)
     result = run(MAKE, cwd=project)
-    print(result.stdout)
+    print(result.stdout, result.stderr)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert not re.search("mpg123|resync|Illegal|Warning", result.stdout + result.stderr)
     return project, before
 
 
@@ -66,14 +70,22 @@ def test_goes_on_where_it_was(report):
     project, before = report
     after = executed(project)
     assert before.items() <= after.items(), "a notebook that was done ran again"
-    assert set(after) == {p.name for p in (project / "nbs").glob("*.ipynb")}
+    assert set(after) == {p.name for p in measuring(project / "nbs")}
     assert not list((project / "runs" / "smoke").glob("*.part*"))
+
+
+@needs_tex
+def test_leaves_the_checkout_as_it_was(report):
+    """Neither a changed file nor a new one that git does not ignore: a newcomer's report is in
+    runs/."""
+    assert run(["git", "status", "--porcelain"], cwd=report[0]).stdout == run(
+        ["git", "diff", "--cached", "--name-status"], cwd=report[0]).stdout.replace("\t", "  ")
 
 
 @needs_tex
 @pytest.mark.skipif(not shutil.which("pdftotext"), reason="pdftotext (poppler-utils) is missing")
 def test_pdf(report):
-    pdf = report[0] / "report" / "main.pdf"
+    pdf = report[0] / "runs" / "smoke" / "report" / "main.pdf"
     info, text = run(["pdfinfo", pdf]), run(["pdftotext", pdf, "-"])
     assert int(re.search(r"Pages:\s+(\d+)", info.stdout).group(1)) >= 1, info.stderr
     assert "smoke" in text.stdout and "??" not in text.stdout
@@ -91,7 +103,7 @@ def test_second_run_only_checks(report):
 
 @needs_tex
 def test_half_an_aux_file_does_not_stop_it(report):
-    aux = report[0] / "report" / "build" / "main.aux"
+    aux = report[0] / "runs" / "smoke" / "report" / "build" / "main.aux"
     aux.write_bytes(aux.read_bytes()[: aux.stat().st_size // 2].rstrip(b"}\n"))
     (report[0] / "report" / "main.tex").touch()
     result = run(MAKE, cwd=report[0])

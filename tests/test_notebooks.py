@@ -75,7 +75,7 @@ def test_outputs(path):
     """Outputs are committed, and read well without running: no errors, progress bars, sound, big
     pictures."""
     outputs = [o for c in read(path)[1] for o in c.outputs]
-    assert outputs, "no outputs: make report, then make notebooks"
+    assert outputs, "no outputs: make publish"
     assert path.stat().st_size <= MAX_NOTEBOOK
     for o in outputs:
         assert o.output_type != "error", o.get("evalue")

@@ -18,7 +18,8 @@ from mst.scores import (
 from mst.takes import render_corpus
 
 SCORES = project_root() / "data" / "scores.csv"
-RENDER = "import sys; from mst.takes import render_corpus; render_corpus(sys.argv[1], sys.argv[2], pieces=sys.argv[3:], workers=2)"
+RENDER = ("import sys; from mst.takes import render_corpus; "
+          "render_corpus(sys.argv[1], sys.argv[2], pieces=sys.argv[3:], workers=2)")
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
 
 
@@ -40,7 +41,8 @@ def test_killed_and_started_again(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", RENDER, SCORES, tmp_path / "cut", *pieces],
                              stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
-    while len(recordings(tmp_path / "cut")) < 3 and child.poll() is None and time.monotonic() < limit:
+    while (len(recordings(tmp_path / "cut")) < 3 and child.poll() is None
+           and time.monotonic() < limit):
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

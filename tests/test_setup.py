@@ -81,7 +81,8 @@ def test_python_without_venv(machine):
     (machine / "uid").write_text("1000\n")
     result, log = setup(machine)
     assert result.returncode == 1 and log == []
-    assert result.stderr == "setup: please install: apt-get install --no-install-recommends python3-venv\n"
+    assert result.stderr == ("setup: please install: "
+                             "apt-get install --no-install-recommends python3-venv\n")
 
 
 def test_begins_again_after_a_killed_pip(machine):

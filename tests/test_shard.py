@@ -4,8 +4,8 @@ import shutil
 from functools import partial
 
 import pytest
-# noqa: F401
-from test_survive_data import PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs
+from test_survive_data import (  # noqa: F401
+    PIECES, SCORES, files, needs_synthesizer, processes, quietly, songs)
 
 from mst.files import in_shard
 from mst.images import build_dataset_folder_structure
@@ -56,7 +56,8 @@ def test_rendering(tmp_path, way):
     work = partial(render_corpus, SCORES, instruments=["harp"], pieces=PIECES, workers=1)
     work(tmp_path / "one")
     way(work, tmp_path / "shards")
-    assert len(files(tmp_path / "one")) == len(PIECES) and files(tmp_path / "shards") == files(tmp_path / "one")
+    assert len(files(tmp_path / "one")) == len(PIECES)
+    assert files(tmp_path / "shards") == files(tmp_path / "one")
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "4", "a/b", "1/4/2", "-1/4"])

@@ -27,8 +27,9 @@ from mst.takes import render_corpus
 SCORES = project_root() / "data" / "scores.csv"
 PIECES = [s.piece for s in read_scores(SCORES) if s.profile == "smoke"][:3]
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
-# Copies of a process that has loaded everything, so that kills hit the work, and computed nothing: copied while threads that have
-# used MKL, for Fourier transforms, are about to end, it hangs or worse.
+# Copies of a process that has loaded everything, so that kills hit the work, and computed nothing:
+# copied while threads that have used MKL, for Fourier transforms, are about to end, it hangs or
+# worse.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["mst.images", "mst.takes", "librosa.effects", "librosa.feature",
                                   "librosa.core.audio", "music21", "soxr"])
@@ -44,8 +45,8 @@ def songs(tmp_path_factory):
                                                      ("lute", "a", 16), ("lute", "c", 4),
                                                      ("oboe", "a", 8), ("oboe", "d", 7)]):
         (folder / instrument).mkdir(exist_ok=True)
-        sound = 0.3 * np.sin(np.arange(seconds * 22_050) * 0.05 * (i
-                                                                   + 1)) * np.random.default_rng(i).random(seconds * 22_050)
+        n = seconds * 22_050
+        sound = 0.3 * np.sin(np.arange(n) * 0.05 * (i + 1)) * np.random.default_rng(i).random(n)
         sf.write(folder / instrument / f"{name}.flac", sound, 22_050)
     (folder / "oboe" / "torn.flac").write_bytes(b"fLaC" + bytes(99))
     return folder
@@ -125,7 +126,10 @@ def begin(path, seconds):
 def test_what_the_killed_had_begun(tmp_path):
     """It goes when somebody writes in that folder, but not while another is writing there, who may
     have begun it."""
-    parts, finish = lambda: list(tmp_path.glob(".part-*")), lambda: start(partial(begin, seconds=0), tmp_path / "c.txt").join()
+    def parts():
+        return list(tmp_path.glob(".part-*"))
+    def finish():
+        start(partial(begin, seconds=0), tmp_path / "c.txt").join()
     writers = [start(partial(begin, seconds=600), tmp_path / name) for name in ("a.txt", "b.txt")]
     limit = time.monotonic() + 10
     while len(parts()) < 2 and time.monotonic() < limit:
@@ -146,7 +150,8 @@ def on_small_disk(function, disk, *args):
                                             capture_output=True, text=True))
     if not shutil.which("unshare") or small("true").returncode:
         pytest.skip("no disk can be mounted here")
-    code = f"import sys; from test_survive_data import *; {function.__name__}(*map(Path, sys.argv[1:]))"
+    code = ("import sys; from test_survive_data import *; "
+            f"{function.__name__}(*map(Path, sys.argv[1:]))")
     done = small(sys.executable, "-c", code, disk, *args)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if not line.startswith("skipped")]
@@ -248,7 +253,9 @@ def test_second_build_waits(songs, tmp_path, mels):
         two = [subprocess.Popen(list(map(str, [*command, n])), stdout=subprocess.PIPE, text=True)
                for n in (128, mels)]
         for process in two:
-            assert process.stdout.readline() == f"{tmp_path}/images: building waits for another process that is at work in this folder\n"
+            assert process.stdout.readline() == (
+                f"{tmp_path}/images: building waits for another process that is at work in this "
+                "folder\n")
         assert not [name for name in files(tmp_path / "images")]
     assert [process.wait() for process in two] == [0, 0]
     heights = {Image.open(p).height for p in (tmp_path / "images").rglob("*.png")}

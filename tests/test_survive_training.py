@@ -11,7 +11,8 @@ from conftest import BIN, ROOT, free_port, run
 
 from mst.checkpoints import load_tensors
 
-# A small model of preset mst on random images, with all that a training has: two networks, an average, a schedule, dropped styles.
+# A small model of preset mst on random images, with all that a training has: two networks, an
+# average, a schedule, dropped styles.
 TRAIN = """
 import os, sys, time, torch
 from dataclasses import replace
@@ -33,14 +34,16 @@ def make(folder, epochs, callbacks=(), parts=1, **options):
     config = replace(preset, unet=replace(preset.unet, width=64, style_dim=32, blocks=1))
     ldm = LDM(config, Autoencoder(config.autoencoder))
     training = replace(LDM_TRAINING_PRESETS["mst"], pairs="strangers")
-    optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], 1e-3, fused=True)
-    rest = [History(Path(folder) / "history.csv"), CosineDecay(5), EMA(.9), Checkpoint(folder, minutes=0)]
-    return Trainer(ldm, LDMLoss(training), optimizer, Images(), Images(), 8, [*rest, *callbacks], {}, max_grad_norm=1., parts=parts,
-                   bf16=False, **options).fit(epochs)
+    trained = [p for p in ldm.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, 1e-3, fused=True)
+    rest = [History(Path(folder) / "history.csv"), CosineDecay(5), EMA(.9)]
+    callbacks = [*rest, Checkpoint(folder, minutes=0), *callbacks]
+    return Trainer(ldm, LDMLoss(training), optimizer, Images(), Images(), 8, callbacks, {},
+                   max_grad_norm=1., parts=parts, bf16=False, **options).fit(epochs)
 """
 KILL = TRAIN + """
-# Children of a process that has imported everything are killed at random moments and follow each other until one ends by itself;
-# then comes another training, until so many were killed.
+# Children of a process that has imported everything are killed at random moments and follow each
+# other until one ends by itself; then comes another training, until so many were killed.
 import os, random, signal
 folder, kills, longest = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 rng, killed, trainings = random.Random(kills), 0, 0
@@ -124,12 +127,14 @@ def test_a_second_training_waits(tmp_path):
 net = torch.nn.Linear(1, 1)
 begin = time.monotonic()
 def loss(net, batch, generator):  # the first trains until the other has come
-    while len(list(Path(sys.argv[1]).parent.glob("ready*"))) < 2 and time.monotonic() < begin + 60: time.sleep(.01)
+    ready = Path(sys.argv[1]).parent
+    while len(list(ready.glob("ready*"))) < 2 and time.monotonic() < begin + 60: time.sleep(.01)
     time.sleep(.03)
     return {"loss": net(batch[0]).square().mean()}
 points = torch.utils.data.TensorDataset(torch.ones(40, 1))
 (Path(sys.argv[1]).parent / f"ready{os.getpid()}").touch()
-train_in(sys.argv[1], 4, net, loss, torch.optim.SGD(net.parameters(), .01), points, batch_size=2, seed=int(sys.argv[2]))
+train_in(sys.argv[1], 4, net, loss, torch.optim.SGD(net.parameters(), .01), points, batch_size=2,
+         seed=int(sys.argv[2]))
 print("done")
 """
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "here"), seed],
@@ -167,8 +172,10 @@ class Filler(Callback):
         if trainer.epoch == 3: filler.unlink()
 make(Path(sys.argv[1]) / "training", 5, [Filler()])
 from mst.training import load_tensors
-best, last = (load_tensors(Path(sys.argv[1]) / "training" / f"{name}.safetensors")[1] for name in ("best", "last"))
-assert last["callbacks"][-2]["best"] == best["metrics"]["valid_loss"], "best is not what was written"
+folder = Path(sys.argv[1]) / "training"
+best, last = (load_tensors(folder / f"{name}.safetensors")[1] for name in ("best", "last"))
+kept = last["callbacks"][-2]["best"]
+assert kept == best["metrics"]["valid_loss"], "best is not what was written"
 print("has", load_tensors(Path(sys.argv[1]) / "training/last.safetensors")[1]["epoch"])
 """)
     assert done.returncode == 0, done.stderr
@@ -193,7 +200,9 @@ print("has", load_tensors(Path(sys.argv[1]) / "training/last.safetensors")[1]["e
 """)
     assert done.returncode == 0, done.stderr
     *_, error, last = done.stdout.splitlines()
-    assert last == "has 1" and error.startswith("error: ") and "not written, the disk is full; make room" in error
+    assert last == "has 1"
+    assert error.startswith("error: ")
+    assert "not written, the disk is full; make room" in error
 
 
 def test_read_only(tmp_path):
@@ -202,7 +211,8 @@ import subprocess
 net = torch.nn.Linear(1, 1)
 points = torch.utils.data.TensorDataset(torch.ones(40, 1))
 loss = lambda net, batch, generator: {"loss": net(batch[0]).square().mean()}
-train = lambda name: train_in(Path(sys.argv[1]) / name, 2, net, loss, torch.optim.SGD(net.parameters(), .01), points)
+sgd = torch.optim.SGD(net.parameters(), .01)
+train = lambda name: train_in(Path(sys.argv[1]) / name, 2, net, loss, sgd, points)
 train("finished")
 weight = net.weight.item()
 torch.nn.init.zeros_(net.weight)
@@ -276,9 +286,11 @@ def test_the_command_on_two_machines(tmp_path):
     said = [machine.communicate(timeout=600)[1] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said
     trained = load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]
-    assert trained["epoch"] == 2 and len((tmp_path / "smoke" / "ldm" / "history.csv").read_text().splitlines()) == 3
+    assert trained["epoch"] == 2
+    assert len((tmp_path / "smoke" / "ldm" / "history.csv").read_text().splitlines()) == 3
     alone = run([sys.executable, *command], OMP_NUM_THREADS="1")  # it is done: loaded, not repeated
-    assert alone.returncode == 0 and load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1] == trained, alone.stderr
+    assert alone.returncode == 0, alone.stderr
+    assert load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1] == trained, alone.stderr
 
 
 def test_from_a_notebook(tmp_path):

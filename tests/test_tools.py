@@ -1,14 +1,19 @@
 """Running and publishing notebooks, on small ones made here; the Makefile's commands."""
 import base64
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
+import psutil
 import publish
 import pytest
 import run_notebooks
-from conftest import ROOT, run
+from conftest import ROOT, run, wait_for
 from PIL import Image
 
 PARAMETERS = 'preset = "report"\nprofile = "quick"'
@@ -41,7 +46,7 @@ def test_runs_only_what_changed(project, capsys):
 
     def ran():
         run_notebooks.main("smoke")
-        return re.findall(r"(?m)^(\w+): running", capsys.readouterr().out)
+        return re.findall(r"(?m)^(\d\w+) +\d+ s$", capsys.readouterr().out)
 
     assert ran() == ["00_a", "01_b"] and ran() == []
     output = (project / "runs/smoke/00_a.ipynb").read_text()
@@ -61,6 +66,14 @@ def test_runs_only_what_changed(project, capsys):
     assert ran() == ["01_b"]
     first.touch()
     assert ran() == []
+    notebook(project / "nbs" / "00a_c.ipynb", PARAMETERS, "1")
+    assert ran() == []  # a workshop that measures nothing
+    run_notebooks.main("smoke", which="all")
+    assert "00a_c" in capsys.readouterr().out
+    (project / "mst" / "b.py").write_text("from mst.c import x\n")
+    assert ran() == ["01_b"]
+    (project / "mst" / "c.py").write_text("x = 1\n")
+    assert ran() == ["01_b"]  # its module imports that one
 
 
 def test_failure_names_the_cell(project):
@@ -70,7 +83,76 @@ def test_failure_names_the_cell(project):
                        match=r"00_a: code cell \[4\] stopped with KeyError: 'why'\n.*# the "
                              r"line\n.*part.ipynb"):
         run_notebooks.main("smoke")
-    assert not (project / "runs/smoke/00_a.ipynb").exists() and (project / "runs/smoke/00_a.part.ipynb").exists()
+    assert not (project / "runs/smoke/00_a.ipynb").exists()
+    assert (project / "runs/smoke/00_a.part.ipynb").exists()
+
+
+HOLD = """import fcntl, os, sys, time
+lock = open(sys.argv[1], "a+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write(str(os.getpid())), lock.flush(), print("held", flush=True)
+time.sleep(float(sys.argv[2]))"""
+
+
+def holder(project, seconds):
+    """A process that holds the folder of a run, and its number is in the lock."""
+    (project / "runs" / "smoke").mkdir(parents=True)
+    command = [sys.executable, "-c", HOLD, project / "runs" / "smoke" / "running.lock",
+               str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_waits_for_one_that_is_dying(project, capsys):
+    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "1")
+    process = holder(project, 2)
+    run_notebooks.main("smoke")
+    out = capsys.readouterr().out
+    assert "runs/smoke is held by another run; if that was killed, it is gone within 30 s" in out
+    assert re.search(r"(?m)^00_a +\d+ s$", out) and process.wait() == 0
+
+
+def test_says_who_holds_the_folder(project, monkeypatch):
+    monkeypatch.setattr(run_notebooks, "PATIENCE", 1)
+    process = holder(project, 60)
+    with pytest.raises(SystemExit, match=rf"at work in runs/smoke \(process {process.pid}\): wait"):
+        run_notebooks.main("smoke")
+    process.kill()
+    process.wait()
+
+
+def test_ends_the_kernel_of_a_killed_run(project, capsys):
+    """A kernel outlives the process group that started it; the next run ends it."""
+    notebook(project / "nbs" / "00_a.ipynb", PARAMETERS, "import os, time",
+             "open('pid', 'w').write(str(os.getpid()))",
+             "if not os.path.exists('again'):\n    sum(iter(int, 1))  # never looks whether its "
+             "parent lives")
+    code = (f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import run_notebooks as r; "
+            "r.__file__ = sys.argv[1]; r.main('smoke')")
+    command = [sys.executable, "-c", code, project / "tools" / "run_notebooks.py"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    wait_for(lambda: (project / "pid").exists() and (project / "pid").read_text(), 60)
+    kernel = psutil.Process(int((project / "pid").read_text()))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (project / "again").touch()
+    run_notebooks.main("smoke")
+    assert f"was ended (process {kernel.pid})" in capsys.readouterr().out
+    assert not kernel.is_running()
+
+
+def test_decoders_are_not_heard(tmp_path):
+    """What C code and children write to standard error goes to the log; Python still writes
+    there."""
+    code = (f"import sys, os; sys.path.insert(0, {str(ROOT / 'tools')!r}); from run_notebooks "
+            "import quiet\n"
+            "with quiet(sys.argv[1]): os.write(2, b'resync\\n'); os.system('echo child >&2'); "
+            "print('told', file=sys.stderr)\n"
+            "os.write(2, b'after\\n')")
+    done = run([sys.executable, "-c", code, tmp_path / "log"])
+    assert done.stderr == "told\nafter\n" and (tmp_path / "log").read_text() == "resync\nchild\n"
 
 
 def test_without_the_tag_it_refuses(project):
@@ -99,7 +181,8 @@ def test_publish(tmp_path, monkeypatch):
     ran = nbformat.read(notebook(tmp_path / "ran.ipynb", PARAMETERS, 'profile = "smoke"', "x = 1"),
                         4)
     ran.cells[1].metadata["tags"] = ["injected-parameters"]
-    new, text = nbformat.v4.new_output, "a\n\r 10%|#    | 1/10\r100%|####| 10/10\n" + f"{tmp_path}/runs/x\n"
+    new = nbformat.v4.new_output
+    text = f"a\n\r 10%|#    | 1/10\r100%|####| 10/10\n{tmp_path}/runs/x\n"
     ran.cells[2].outputs = [
         new("stream", name="stdout", text=text), new("stream", name="stderr", text="warning"),
         new("display_data", {"text/plain": "  0%|   | 0/5 [00:00]"}),

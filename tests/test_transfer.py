@@ -20,7 +20,8 @@ def content(tmp_path):
 
 def test_help_names_the_styles_that_ship():
     result = run(["mst_transfer", "--help"])
-    assert result.returncode == 0 and "acoustic_guitar, harp, piano, violin" in " ".join(result.stdout.split())
+    assert result.returncode == 0
+    assert "acoustic_guitar, harp, piano, violin" in " ".join(result.stdout.split())
 
 
 def test_file_to_file(content):
@@ -71,5 +72,7 @@ def test_several_contents_of_which_one_needs_ffmpeg(content):
     (["tone.flac", "tone.flac", "--style", "violin", "-o", "out.wav"], "-o should name a folder")])
 def test_one_line_says_what_is_wrong(content, arguments, reason):
     result = run(["mst_transfer", *arguments], cwd=content.parent)
-    assert result.returncode == 2 and reason in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert result.returncode == 2, result.stderr
+    assert reason in result.stderr, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert [p.name for p in content.parent.iterdir()] == ["tone.flac"]

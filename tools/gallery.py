@@ -42,19 +42,25 @@ CAPTIONS = {"content": "content, and what copying it would score",
             "report": "preset report", "mst": "output of preset mst",
             "twin": "twin: what was wanted"}
 STYLE = """
-body { font: 16px/1.5 sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222 }
 section { border-top: 1px solid #ccc; margin-top: 1.5rem }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1rem }
-figure { margin: 0 } figcaption { font-size: .85rem; min-height: 3em } img, audio { width: 100%; display: block }
-dl { display: grid; grid-template-columns: auto auto; font-size: .85rem; margin: .4rem 0; color: #444 } dd { margin: 0; text-align: right }
+figure { margin: 0 } figcaption { font-size: .85rem; min-height: 3em }
+img, audio { width: 100%; display: block }
+dl { display: grid; grid-template-columns: auto auto; font-size: .85rem; margin: .4rem 0;
+     color: #444 }
+dd { margin: 0; text-align: right }
 """
 INTRODUCTION = """
-<p>A test piece for each ordered pair of instruments, by a model that was trained on other pieces. <em>Content</em>: the recording that
-is to be played on another instrument. <em>Style</em>: a clip of that instrument, of another piece. <em>Twin</em>: the same piece, rendered
-with that instrument; the model has not heard it.</p>
-<p>Under each sound stands what is measured: LSD to the twin from audio, in dB (lower is better); F1 of the notes that basic-pitch hears,
-against the twin's, exactly and folded to one octave; MFCC distance to the style clip; and the instrument that a judge hears. The style
-clip, which is shorter than the piece, is repeated to score it. One piece says little: notebook 06 has means over many.</p>
+<p>A test piece for each ordered pair of instruments, by a model that was trained on other pieces.
+<em>Content</em>: the recording that is to be played on another instrument. <em>Style</em>: a clip
+of that instrument, of another piece. <em>Twin</em>: the same piece, rendered with that instrument;
+the model has not heard it.</p>
+<p>Under each sound stands what is measured: LSD to the twin from audio, in dB (lower is better); F1
+of the notes that basic-pitch hears, against the twin's, exactly and folded to one octave; MFCC
+distance to the style clip; and the instrument that a judge hears. The style clip, which is shorter
+than the piece, is repeated to score it. One piece says little: notebook 06 has means over many.</p>
 """
 
 
@@ -144,8 +150,8 @@ def page_of(notebook):
 
 
 def main(profile="quick", folder="runs/site"):
-    run, root, folder = Run.start(profile=profile,
-                                  notebook="listening page"), project_root(), project_root() / folder
+    run, root = Run.start(profile=profile, notebook="listening page"), project_root()
+    folder = root / folder
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
     ear, parts = SoundJudge(), []

@@ -1,9 +1,11 @@
-"""Copy the outputs of a run into the committed notebooks: `python tools/publish.py PROFILE`, then
-nbdev_clean.
+"""Bring what a run made to what is committed: `python tools/publish.py PROFILE`, then nbdev_clean.
 
-The benchmark table goes into README.md.
+The outputs of all notebooks go into nbs/, the benchmark table into README.md, the figures that the
+report includes and the
+README shows into figures/, and tables, numbers and the PDF into report/.
 
-Only what reads well without running is kept: no progress bars, warnings, widgets or paths of this
+Of outputs, only what reads well without running is kept: no progress bars, warnings, widgets or
+paths of this
 machine. Refuses an
 output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
 """
@@ -21,6 +23,9 @@ from PIL import Image
 from run_notebooks import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "report"))
+from collect import used, write
+
 MAX_PICTURE, MAX_NOTEBOOK = 100_000, 1_500_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROGRESS = re.compile(r"\d+%\|.*\|.*\d+/\d+|\d+it \[")
@@ -41,8 +46,8 @@ def smaller_picture(png):
     data = base64.b64decode(png)
     if len(data) > MAX_PICTURE:
         part = io.BytesIO()
-        Image.open(io.BytesIO(data)).convert("RGB").quantize(256,
-                                                             dither=Image.Dither.NONE).save(part, "PNG", optimize=True)
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        picture.quantize(256, dither=Image.Dither.NONE).save(part, "PNG", optimize=True)
         data = part.getvalue()
     if len(data) > MAX_PICTURE:
         raise ValueError(f"holds a picture of {len(data) // 1000} KB, {MAX_PICTURE // 1000} KB are "
@@ -93,15 +98,15 @@ def publish(notebook, executed):
 
 def results(profile):
     """The benchmark of a run as a Markdown table, with a line that says where it comes from."""
-    rows = list(csv.reader((ROOT / "runs" / profile / "tables" / "sound_benchmark.csv").read_text().splitlines()))
+    table = ROOT / "runs" / profile / "tables" / "sound_benchmark.csv"
+    rows = list(csv.reader(table.read_text().splitlines()))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
-    start = next(line for c in nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb",
-                                             4).cells if c.cell_type == "code"
-                 for o in c.outputs for line in o.get("text", "").splitlines()
-                 if line.startswith("06_evaluate:"))
-    start = start.partition(": ")[2]
-    title = f"Written by `make notebooks` from notebook 06 ({start}; test pieces; `report` as trained in that run, `mst` as shipped):"
+    cells = nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells
+    texts = [o.get("text", "") for c in cells if c.cell_type == "code" for o in c.outputs]
+    start = re.search(r"(?m)^06_evaluate: (.*)", "\n".join(texts))[1]
+    title = (f"Written by `make publish` from notebook 06 ({start}; test pieces; `report` as "
+             "trained in that run, `mst` as shipped):")
     return "\n".join([title, "", *lines])
 
 
@@ -116,6 +121,27 @@ def publish_results(profile):
     os.replace(part, readme)
 
 
+def publish_files(profile, root=ROOT):
+    """Make figures/ and report/ hold what the report of this run uses, and nothing else of a
+    run."""
+    run, report = root / "runs" / profile, root / "report"
+    names = used(report / "main.tex")
+    shown = re.findall(r"\]\((figures/\w+\.png)\)",
+                       (root / "README.md").read_text(encoding="utf-8"))
+    files = {f"figures/{name}.pdf" for kind, name in names if kind == "figure"} | set(shown)
+    files |= {f"report/{name}.tex" for kind, name in names if kind == "table"}
+    files = {name: run / name.removeprefix("report/") for name in files}
+    # report/benchmarks has the rest
+    files = {name: path for name, path in files.items() if path.exists()}
+    for old in (*(root / "figures").iterdir(), *(report / "tables").iterdir()):
+        if old.relative_to(root).as_posix() not in files:
+            old.unlink()
+    for name in ("numbers.tex", "main.pdf"):
+        files[f"report/{name}"] = run / "report" / name
+    for name, path in files.items():
+        write(root / name, path.read_bytes())
+
+
 def main(profile):
     failed = 0
     for notebook in notebooks(ROOT / "nbs"):
@@ -125,6 +151,7 @@ def main(profile):
             print(f"{notebook.name}: {e}", file=sys.stderr)
             failed = 1
     publish_results(profile)
+    publish_files(profile)
     sys.exit(failed)
 
 

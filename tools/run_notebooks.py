@@ -20,9 +20,15 @@ import os
 import re
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
-PROFILES = ("smoke", "quick", "full")
+import psutil
+
+PROFILES = {  # and how long all of it usually takes
+    "smoke": "ten minutes on two cores", "quick": "25 to 40 minutes on two cores",
+    "full": "hours on a GPU"}
+PATIENCE = 30  # seconds in which a run that was killed is dead
 MEASURES = re.compile(r"\brun\.(save_figure|table|record)\(")
 
 
@@ -90,26 +96,41 @@ def check_parameters(notebook):
         sys.exit(f"{notebook}: {n} cells are tagged `parameters`, there must be exactly one")
 
 
+@contextmanager
+def quiet(log):
+    """Within, what libraries, kernels and decoders write to standard error goes to the file `log`;
+    Python still writes there."""
+    with open(log, "ab") as file, os.fdopen(os.dup(2), "w") as terminal:
+        before, sys.stderr = sys.stderr, terminal
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal.fileno(), 2)
+            sys.stderr = before
+
+
 def run(notebook, output, profile, preset, mark):
     """Run one notebook; `mark` is its fingerprint."""
     import nbformat
     import papermill
 
     check_parameters(notebook)
-    part = output.with_suffix(".part.ipynb")
+    part, log = output.with_suffix(".part.ipynb"), output.parent / "run.log"
     # no number of an older run survives
     (output.parent / "numbers" / f"{notebook.stem}.json").unlink(missing_ok=True)
     output.unlink(missing_ok=True)
-    print(f"{notebook.stem}: running", flush=True)
+    print(f"{notebook.stem:16}", end="", flush=True)
     start = time.monotonic()
     try:
-        nb = papermill.execute_notebook(str(notebook), str(part),
-                                        parameters={"profile": profile, "preset": preset}, cwd=".",
-                                        progress_bar=sys.stderr.isatty(),
-                                        extra_arguments=["--log-level=ERROR"])
+        with quiet(log):
+            nb = papermill.execute_notebook(
+                str(notebook), str(part), parameters={"profile": profile, "preset": preset},
+                cwd=".",
+                progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=ERROR"])
     except papermill.PapermillExecutionError as e:
         error = re.sub(r"\x1b\[[0-9;]*m", "", f"{e.ename}: {e.evalue}")
-        sys.exit(f"{notebook.stem}: code cell [{e.exec_count}] stopped with {error}\n"
+        sys.exit(f"\n{notebook.stem}: code cell [{e.exec_count}] stopped with {error}\n"
                  f"  the cell begins with: {e.source.strip().splitlines()[0]}\n  the notebook up "
                  f"to there: {part}")
     except KeyboardInterrupt:
@@ -117,7 +138,55 @@ def run(notebook, output, profile, preset, mark):
     nb.metadata["mst"] = {"fingerprint": mark}
     nbformat.write(nb, part)
     os.replace(part, output)
-    print(f"{notebook.stem}: {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{time.monotonic() - start:6.0f} s", flush=True)
+
+
+def end_kernels(pid):
+    """End the kernels of a process that did not live to end them: they have sessions of their
+    own."""
+    for process in psutil.process_iter():
+        try:
+            if (process.environ().get("JPY_PARENT_PID") == pid and process.ppid() != int(pid)
+                    and "ipykernel_launcher" in process.cmdline()):
+                process.kill()
+                process.wait(PATIENCE)
+                print(f"a kernel that a killed run had left was ended (process {process.pid})",
+                      flush=True)
+        except psutil.Error:  # it has ended by itself, or is somebody else's
+            pass
+
+
+def take(lock, folder):
+    """Lock an open file, whose folder somebody else may hold. Who was killed may be some moments in
+    dying: wait for it."""
+    for k in range(10 * PATIENCE):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if k == 5:
+                print(f"{folder} is held by another run; if that was killed, it is gone within "
+                      f"{PATIENCE} s", flush=True)
+            time.sleep(.1)
+    lock.seek(0)
+    pid = lock.read() or "unknown"
+    sys.exit(f"another run is at work in {folder} (process {pid}): wait until it has ended, or end "
+             f"it (kill {pid}), "
+             "and start the same command again")
+
+
+@contextmanager
+def held(folder):
+    """Hold the folder of a run: one at a time. What a killed run has left behind is ended."""
+    with open(folder / "running.lock", "a+") as lock:
+        take(lock, folder)
+        lock.seek(0)
+        if pid := lock.read():  # who ends in good order leaves no number
+            end_kernels(pid)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+        lock.truncate(0)
 
 
 def main(profile="quick", preset="mst", which="measuring"):
@@ -125,23 +194,23 @@ def main(profile="quick", preset="mst", which="measuring"):
         sys.exit(f"profile {profile!r} is not known: use one of {', '.join(PROFILES)}")
     os.chdir(Path(__file__).resolve().parent.parent)
     os.environ.pop("MST_PROFILE", None)  # it would override the parameter
-    folder = Path("runs") / profile
+    folder, chosen = Path("runs") / profile, notebooks() if which == "all" else measuring()
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "running.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f"another run of profile {profile} is at work in {folder}")
+    with held(folder):
+        (folder / "run.log").unlink(missing_ok=True)
         before, fresh = preset, 0
-        for notebook in notebooks() if which == "all" else measuring():
+        for notebook in chosen:
             mark, output = fingerprint(notebook, before), folder / notebook.name
             if notebook in measuring():  # nobody depends on what the other workshops write
                 before = mark
             if saved_fingerprint(output) == mark:
                 fresh += 1
-            else:
-                run(notebook, output, profile, preset, mark)
-    print(f"{folder}: {fresh} notebooks were up to date")
+                continue
+            if fresh == chosen.index(notebook):  # the first to be run
+                print(f"{folder}: {len(chosen) - fresh} of {len(chosen)} notebooks; all of it "
+                      f"usually takes {PROFILES[profile]}")
+            run(notebook, output, profile, preset, mark)
+    print(f"{folder}: {fresh} of {len(chosen)} notebooks were up to date")
 
 
 if __name__ == "__main__":
