@@ -30,15 +30,19 @@ def run(command, cwd=ROOT, timeout=1500, **env):
                           capture_output=True, text=True)
 
 
-def copy_project(target):
-    """A copy of what git would commit, like a fresh clone, with this environment as its .venv."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                           cwd=ROOT,
-                           capture_output=True, text=True, check=True).stdout.split("\0")
+def copy_project(target, made=False):
+    """A copy of what git would commit, like a fresh clone, with this environment as its .venv;
+    with `made`, also of the sounds and images that the notebooks made here."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True,
+                           check=True).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    for folder in ("downloads", "takes", "processed_images"):
+        if made and (ROOT / "data" / folder).is_dir():
+            shutil.copytree(ROOT / "data" / folder, target / "data" / folder)
     (target / ".venv").mkdir()  # of its own, so that a set-up in the copy could not touch ours
     for part in (p for p in Path(sys.prefix).iterdir() if not p.name.startswith(".")):
         (target / ".venv" / part.name).symlink_to(part)

@@ -50,7 +50,7 @@ def snapshot(project):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """A copy of the project in which the report was killed three times and then run to its end."""
-    project = copy_project(tmp_path_factory.mktemp("report") / "project")
+    project = copy_project(tmp_path_factory.mktemp("report") / "project", made=True)
     run(["git", "init", "-q"], cwd=project)
     run(["git", "add", "-A"], cwd=project)
     for _ in range(3):
