@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['read_image', 'parse_piece', 'select_images', 'ImageFolderNoSubdirs', 'instrument_folders', 'SpectrogramDataset',
-           'time_blocks', 'split_by_piece', 'Corpus', 'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset',
-           'prepare_dataset_by_piece']
+           'time_blocks', 'rank_of', 'fill_splits', 'split_by_piece', 'Corpus', 'user_corpus', 'rendered_corpus',
+           'prepare_corpus', 'SpectrogramPairDataset', 'prepare_dataset', 'prepare_dataset_by_piece']
 
 # %% ../nbs/00_data.ipynb #imports
 import csv
@@ -50,9 +50,9 @@ def parse_piece(piece: str) -> tuple:
     match = re.fullmatch(r"(.+)@(\d+):(\d+)", piece, flags=re.DOTALL)
     return (match[1], int(match[2]), int(match[3])) if match else (piece, 0, float("inf"))
 
+# %% ../nbs/00_data.ipynb #select
 def select_images(folder, pieces=None) -> list:
-    """Paths of a folder's images, in the order of their names, of the `pieces` of a split; None:
-    all."""
+    "Paths of a folder's images of the `pieces` of a split (None: all), by name."
     if isinstance(pieces, str):
         raise ValueError(f"pieces must be a collection of names, not the one name {pieces!r}")
     ranges = {}
@@ -61,8 +61,8 @@ def select_images(folder, pieces=None) -> list:
     def wanted(path):
         stem, k = parse_chunk_name(path)
         return pieces is None or any(first <= k < end for first, end in ranges.get(stem, []))
-    return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name)
-            if parse_chunk_name(p)[0] is not None and wanted(p)]
+    return [path for path in sorted(Path(folder).glob("*.png"), key=lambda path: path.name)
+            if parse_chunk_name(path)[0] is not None and wanted(path)]
 
 # %% ../nbs/00_data.ipynb #c225
 class ImageFolderNoSubdirs(Dataset):
@@ -73,8 +73,7 @@ class ImageFolderNoSubdirs(Dataset):
     def __init__(
         self,
         root,            # folder of {title}_chunk{k}.png
-        transform=None,
-        # from a PIL image to what is returned; None: crop to 128 frames, to a tensor
+        transform=None,  # of a PIL image; None: crop to 128 frames, to a tensor
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
         self.root, self.transform = Path(root), transform
@@ -105,18 +104,17 @@ class ImageFolderNoSubdirs(Dataset):
 def instrument_folders(root) -> list:
     """The folders of instruments under `root`, by name."""
     if not Path(root).is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; make the images first (notebook 00)")
+        raise FileNotFoundError(f"{root}: there is no such folder; make the images first "
+                                "(notebook 00)")
     return sorted((f for f in Path(root).iterdir() if f.is_dir() and not f.name.startswith(".")),
                   key=lambda f: f.name)
 
 # %% ../nbs/00_data.ipynb #c227
 class SpectrogramDataset(Dataset):
-    """All images under a folder {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128] in
-    [0, 1], label int)."""
+    "All images under {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128], label int)."
     def __init__(
         self,
-        config_or_root,
-        # the folder, or a dict that names it as "processed_spectrograms_dataset_folderpath"
+        config_or_root,  # the folder, or a dict with "processed_spectrograms_dataset_folderpath"
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
         root = config_or_root
@@ -142,44 +140,52 @@ class SpectrogramDataset(Dataset):
         return self.folders[label][k][0], label
 
 # %% ../nbs/00_data.ipynb #c229
-def time_blocks(stem: str, n: int, shares=(0.8, 0.1, 0.1)) -> dict:
-    """A recording of n chunks as three blocks in time, at least one chunk each where n allows:
-    {split: "stem@a:b"}."""
-    val, test = (max(1, round(n * share)) if n > 2 else 0 for share in shares[1:])
+def time_blocks(stem: str, n: int) -> dict:
+    "A recording of n chunks as blocks in time: 80, 10, 10 %, if it can be; {split: 'stem@a:b'}."
+    val, test = (max(1, round(n * share)) if n > 2 else 0 for share in (0.1, 0.1))
     edges = [0, n - val - test, n - test, n]
-    return {split: f"{stem}@{a}:{b}" for split, a,
-            b in zip(("train", "val", "test"), edges, edges[1:]) if b > a}
+    ranges = zip(("train", "val", "test"), edges, edges[1:])
+    return {split: f"{stem}@{a}:{b}" for split, a, b in ranges if b > a}
 
 # %% ../nbs/00_data.ipynb #c230
+def rank_of(stem: str, seed: int) -> float:
+    "A number in [0, 1) that the name of a piece and the seed decide."
+    return int(sha256(f"{seed}:{stem}".encode()).hexdigest(), 16) / 2**256
+
+def fill_splits(
+    way: dict,    # {stem: "train", "val" or "test"}, changed in place
+    groups: list, # lists of stems, one for each instrument: each shall have all three
+    seed: int,
+):
+    "Move single pieces until every group has one in each split."
+    def lacking():
+        return next(((stems, split) for stems in groups for split in ("test", "val", "train")
+                     if not any(way[stem] == split for stem in stems)), None)
+    for _ in range(2 * len(way)):
+        if not (lack := lacking()):
+            break
+        stems, split = lack
+        spare = [s for s in stems if sum(way[other] == way[s] for other in stems) > 1]
+        way[min(spare, key=lambda stem: rank_of(stem, seed))] = split
+
+# %% ../nbs/00_data.ipynb #split
 def split_by_piece(
     counts: dict,  # {instrument: {stem of the recording: number of images}}
     seed: int = 0,
 ) -> dict:
-    """{"train", "val", "test": sorted pieces}, about 80, 10, 10 %; one stem goes one way in all
-    instruments.
+    """{"train", "val", "test": sorted pieces}, about 80, 10, 10 %; one stem goes one way.
 
     Each instrument with three recordings or more has at least one in each split. The recordings of
-    an instrument with
-    fewer are cut into blocks of time ("stem@a:b"), of which the last ones are for validation and
-    test.
-"""
-    def rank(stem):
-        return int(sha256(f"{seed}:{stem}".encode()).hexdigest(), 16) / 2**256
-    def missing():  # (instrument's stems, split) where an instrument lacks a split
-        return next(((c, s) for c in whole.values() for s in ("test", "val", "train")
-                     if not any(way[stem] == s for stem in c)), None)
+    an instrument with fewer are cut into blocks of time ("stem@a:b").
+    """
     in_blocks = {stem for c in counts.values() if len(c) < 3 for stem in c}
-    whole = {i: [stem for stem in c if stem not in in_blocks] for i, c in counts.items()}
     stems = {stem for c in counts.values() for stem in c}
-    way = {stem: "test" if rank(stem) < 0.1 else "val" if rank(stem) < 0.2 else "train"
+    ranks = {stem: rank_of(stem, seed) for stem in stems}
+    way = {stem: "test" if ranks[stem] < 0.1 else "val" if ranks[stem] < 0.2 else "train"
            for stem in stems}
-    whole = {i: c for i, c in whole.items() if len(c) > 2}
-    for _ in range(2 * len(way)):
-        if not (lack := missing()):
-            break
-        stems, split = lack
-        spare = [s for s in stems if sum(way[o] == way[s] for o in stems) > 1]
-        way[min(spare, key=rank)] = split
+    groups = [[stem for stem in c if stem not in in_blocks] for c in counts.values()]
+    groups = [group for group in groups if len(group) > 2]
+    fill_splits(way, groups, seed)
     splits = {"train": [], "val": [], "test": []}
     for stem in sorted(way):
         if stem in in_blocks:
@@ -217,47 +223,46 @@ class Corpus:
         return found[0]
 
 # %% ../nbs/00_data.ipynb #c233
-def prepare_corpus(
-    run: Run,
-    workers: int = None,  # threads; None: one for each core
-) -> Corpus:
-    """The corpus of this run, rendered or made of the user's recordings where that is not done yet.
-    Locked: one at a time."""
-    data = run.root / "data"
-    with folder_lock(data, "preparing the corpus"):
-        if run.data:
-            images = data / f"processed_images_{run.data_path.name}"
-            summary = build_dataset_folder_structure(run.data_path, images, workers=workers,
-                                                     prune=True)
-            if not summary.images:
-                raise ValueError(f"{run.data_path}: none of the recordings can be used")
-            return Corpus(run.data_path, images, split_by_piece(summary.images, run.seed),
-                          sorted(summary.images))
-        scores = corpus_pieces(run)
-        stems = [score.piece for score in scores]
-        render_corpus(data / "scores.csv", data / "downloads", pieces=stems, workers=workers)
-        summary = build_dataset_folder_structure(data / "downloads", data / "processed_images",
-                                                 trim=False,
-                                                 balance=False, workers=workers, stems=set(stems))
-        if summary.skipped:
-            raise ValueError(f"{data / 'downloads'}: some rendered recordings cannot be used; "
-                             "delete them and start again")
-        splits = {split: [s.piece for s in scores if s.split == split]
-                  for split in ("train", "val", "test")}
-        return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
+def user_corpus(run: Run) -> Corpus:
+    "The corpus of the user's recordings (`data`); its images lie in the project's data folder."
+    images = run.root / "data" / f"processed_images_{run.data_path.name}"
+    summary = build_dataset_folder_structure(run.data_path, images, prune=True)
+    if not summary.images:
+        raise ValueError(f"{run.data_path}: none of the recordings can be used")
+    splits = split_by_piece(summary.images, run.seed)
+    return Corpus(run.data_path, images, splits, sorted(summary.images))
+
+def rendered_corpus(run: Run) -> Corpus:
+    "The corpus of rendered scores, of the run's profile; twins, so nothing is trimmed."
+    data, scores = run.root / "data", corpus_pieces(run)
+    stems = [score.piece for score in scores]
+    render_corpus(data / "scores.csv", data / "downloads", pieces=stems)
+    summary = build_dataset_folder_structure(data / "downloads", data / "processed_images",
+                                             trim=False, balance=False, stems=set(stems))
+    if summary.skipped:
+        raise ValueError(f"{data / 'downloads'}: some rendered recordings cannot be used; "
+                         "delete them and start again")
+    splits = {split: [s.piece for s in scores if s.split == split]
+              for split in ("train", "val", "test")}
+    return Corpus(data / "downloads", data / "processed_images", splits, sorted(INSTRUMENTS))
+
+def prepare_corpus(run: Run) -> Corpus:
+    "The corpus of this run, made where that is not done yet. Locked: one process at a time."
+    with folder_lock(run.root / "data", "preparing the corpus"):
+        return user_corpus(run) if run.data else rendered_corpus(run)
 
 # %% ../nbs/00_data.ipynb #c246
 class SpectrogramPairDataset(Dataset):
-    """Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, label), (image,
-    label)), labels as names."""
+    "Pairs of two instruments, fixed in a file (listing 9): [i] -> ((image, name), (image, name))."
     def __init__(
         self,
-        root_folder,      # folder {instrument}/*.png
-        pairing_file,     # CSV without header: label1, idx1, label2, idx2
-        transform=None,   # as in ImageFolderNoSubdirs
-        pieces=None,      # must be what the pairs were drawn with
+        root_folder,     # folder {instrument}/*.png
+        pairing_file,    # CSV without header: label1, idx1, label2, idx2
+        transform=None,  # as in ImageFolderNoSubdirs
+        pieces=None,     # must be what the pairs were drawn with
     ):
-        self.root_folder, self.pairing_file, self.transform = Path(root_folder), Path(pairing_file), transform
+        self.root_folder, self.pairing_file = Path(root_folder), Path(pairing_file)
+        self.transform = transform
         self.datasets = {f.name: ImageFolderNoSubdirs(f, transform, pieces)
                          for f in instrument_folders(root_folder)}
         if not self.pairing_file.is_file():
@@ -275,8 +280,8 @@ class SpectrogramPairDataset(Dataset):
                                  f"{', '.join(self.datasets)}")
             if i >= len(self.datasets[label]):
                 raise ValueError(f"{where}: image {i} of {label}, which has "
-                                 f"{len(self.datasets[label])}; "
-                                 "draw the pairs again (generate_pairings)")
+                                 f"{len(self.datasets[label])}; draw the pairs again "
+                                 "(generate_pairings)")
         return row[0], int(row[1]), row[2], int(row[3])
 
     def __len__(self):
@@ -316,29 +321,27 @@ def generate_pairings(
 
 # %% ../nbs/00_data.ipynb #c254
 def prepare_dataset(config: dict) -> tuple:
-    """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of all chunks, drawn at
-    random.
+    """(train_loader, test_loader) of the report (listing 11): 80 and 20 % of the chunks, at random.
 
     `config`: processed_spectrograms_dataset_folderpath, batch_size, and where wanted seed (0) and
     pieces (all).
-"""
+    """
     dataset = SpectrogramDataset(config, pieces=config.get("pieces"))
     draw = torch.Generator().manual_seed(config.get("seed", 0))
     train_size = int(0.8 * len(dataset))
     train, test = random_split(dataset, [train_size, len(dataset) - train_size], generator=draw)
-    return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, num_workers=0,
-                       generator=draw),
-            DataLoader(test, batch_size=config["batch_size"], shuffle=False, num_workers=0))
+    return (DataLoader(train, batch_size=config["batch_size"], shuffle=True, generator=draw),
+            DataLoader(test, batch_size=config["batch_size"], shuffle=False))
 
 # %% ../nbs/00_data.ipynb #c258
 def prepare_dataset_by_piece(
     config: dict,  # as in `prepare_dataset`
     splits: dict,  # {"train": pieces, "val": pieces, "test": pieces}
 ) -> dict:
-    """{split: loader}: all chunks of a piece, in all instruments, are in the same split. Only
-    "train" is shuffled."""
-    draw = torch.Generator().manual_seed(config.get("seed", 0))
-    return {split: DataLoader(SpectrogramDataset(config, pieces), batch_size=config["batch_size"],
-                              num_workers=0,
-                              shuffle=split == "train", generator=draw) for split,
-            pieces in splits.items()}
+    "{split: loader}: all chunks of a piece are in the same split. Only `train` is shuffled."
+    draw, loaders = torch.Generator().manual_seed(config.get("seed", 0)), {}
+    for split, pieces in splits.items():
+        dataset = SpectrogramDataset(config, pieces)
+        loaders[split] = DataLoader(dataset, batch_size=config["batch_size"],
+                                    shuffle=split == "train", generator=draw)
+    return loaders

@@ -1,0 +1,146 @@
+"""The commands beside their ordinary work: formats, bad files, one bad recording among good ones,
+and what is said when they are stopped."""
+import argparse
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mst import commands
+from mst.commands import (
+    build_main, download_main, evaluate_main, main, output_path, parse_guidance, parse_shard,
+    positive_int, run_command, train_main)
+from mst.sound import load_transfer, transfer_file
+
+
+@pytest.fixture(scope="module")
+def violin():
+    """The shipped networks, to play on the violin."""
+    return load_transfer("violin", "cpu")
+
+
+def noise(n, channels=1):
+    return (.1 * np.random.default_rng(0).standard_normal((n, channels))).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with half a second of sound, and files that are no such thing."""
+    sf.write(tmp_path / "in.wav", noise(20_000, 2), 44_100)
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no sound")
+    sf.write(tmp_path / "bad.wav", np.array([.1, np.nan, .1]), 44_100, "FLOAT")
+    sf.write(tmp_path / "six.wav", noise(100, 6), 44_100)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.flac", "out.ogg", "out.mp3"])
+def test_a_result_has_the_rate_channels_and_length_of_its_content(folder, violin, name):
+    transfer_file(folder / "in.wav", folder / name, violin, progress=False)
+    written = sf.info(folder / name)
+    assert (written.samplerate, written.channels) == (44_100, 2)
+    # mp3 rounds up to its own blocks
+    assert abs(written.frames - 20_000) <= (2400 if name == "out.mp3" else 0)
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("no.wav", "no such"), ("empty.wav", "empty"), ("text.wav", "decoded"),
+    ("bad.wav", "finite"), ("six.wav", "6 channels")])
+def test_what_cannot_be_played_leaves_no_file(folder, violin, name, reason):
+    before = sorted(folder.iterdir())
+    with pytest.raises((ValueError, OSError, RuntimeError), match=reason):
+        transfer_file(folder / name, folder / "never.wav", violin, progress=False)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_an_unknown_suffix_names_the_known_ones(folder, violin):
+    with pytest.raises(ValueError, match=r"\.flac"):
+        transfer_file(folder / "in.wav", folder / "never.xyz", violin, progress=False)
+    assert not (folder / "never.xyz").exists()
+
+
+def test_no_recording_no_transfer(folder, capsys):
+    assert main([str(folder / "no.wav"), "--style", "violin"]) == 2
+    assert capsys.readouterr().err == (f"mst_transfer: {folder / 'no.wav'}: there is no such "
+                                       "recording\n")
+
+
+def test_one_that_cannot_be_read_does_not_stop_the_other(folder, capsys):
+    contents = [str(folder / "text.wav"), str(folder / "in.wav")]
+    assert main([*contents, "--style", "harp", "--style", "piano", "-o", str(folder),
+                 "--quiet"]) == 2
+    assert sorted(p.name for p in folder.iterdir() if "_" in p.name or "never" in p.name
+                  or "part" in p.name) == ["in_harp_piano.wav"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("mst_transfer: ") and "decoded" in lines[0]
+
+
+def test_a_line_for_each_result_unless_quiet(folder, capsys, monkeypatch):
+    monkeypatch.setattr(commands, "load_transfer", lambda *args, **kwargs: None)
+    monkeypatch.setattr(commands, "transfer_file", lambda *args, **kwargs:
+                        {"seconds": 1.25, "times_real_time": 8.04})
+    arguments = [str(folder / "in.wav"), "--style", "violin", "-o", "out.wav"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == "out.wav: 1.2 s, 8.0 times real time\n"
+    assert main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stopped_transfer_says_that_the_finished_ones_are_there(folder, capsys, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(commands, "load_transfer", lambda *args, **kwargs: None)
+    monkeypatch.setattr(commands, "transfer_file", stop)
+    assert main([str(folder / "in.wav"), "--style", "violin"]) == 130
+    assert capsys.readouterr().err == "mst_transfer: stopped; what was finished is there\n"
+
+
+@pytest.mark.parametrize("error, status, line", [
+    (None, 0, ""), (ValueError("too\nlong"), 2, "mst_x: too long\n"),
+    (FloatingPointError("loss is nan"), 2, "mst_x: FloatingPointError: loss is nan\n"),
+    (KeyboardInterrupt("stopped in epoch 2"), 130, "mst_x: stopped in epoch 2\n"),
+    (KeyboardInterrupt(), 130, "mst_x: stopped; the same command goes on from here\n")])
+def test_how_a_command_ends(capsys, error, status, line):
+    def work(args):
+        if error is not None:
+            raise error
+    assert run_command(argparse.ArgumentParser("mst_x"), work, []) == status
+    assert capsys.readouterr().err == line
+
+
+def test_a_mistake_of_ours_is_not_hidden_in_a_line():
+    def work(args):
+        raise KeyError("x")
+    with pytest.raises(KeyError):
+        run_command(argparse.ArgumentParser("mst_x"), work, [])
+
+
+@pytest.mark.parametrize("command, arguments", [
+    (download_main, ["nothing.csv"]), (download_main, ["urls.csv"]), (build_main, ["nothing"]),
+    (build_main, [".", "--scores", "nothing.csv"]), (train_main, ["ldm", "-o", "ldm.pt"]),
+    (train_main, ["vocoder", "--autoencoder", "nothing"]),
+    (evaluate_main, ["--device", "abacus"])])
+def test_what_cannot_be_done_ends_with_2(tmp_path, monkeypatch, capsys, command, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "urls.csv").write_text("instrument,title\n")
+    if command in (train_main, evaluate_main):
+        arguments = [*arguments, "--profile", "smoke", "--out", str(tmp_path / "runs")]
+    assert command(arguments) == 2
+    assert capsys.readouterr().err.strip()
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("parse, texts", [
+    (positive_int, ["0", "-1", "1.5", "", "x"]), (parse_guidance, ["", "much"]),
+    (parse_shard, ["0/4", "5/4", "1", "1/2/3", "a/b", "1/0"])])
+def test_arguments_that_are_refused(parse, texts):
+    for text in texts:
+        with pytest.raises(ValueError):
+            parse(text)
+
+
+def test_where_results_go(tmp_path):
+    assert output_path("a.mp3", "-", ["harp"]) == output_path("-", "-", ["harp"]) == "-"
+    assert output_path("x/a.b.mp3", None, ["harp"]) == "a.b_harp.wav"
+    result = output_path("-", str(tmp_path), ["harp", "clips/b.wav"])
+    assert result == str(tmp_path / "sound_harp_b.wav")

@@ -1,0 +1,114 @@
+"""The sampler and what is built on it: randomness, guidance, and what cannot be asked for."""
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mst.autoencoder import load_autoencoder
+from mst.ddim import ddim_sample, ddim_timesteps, generate, transfer_images
+from mst.ldm import LDM, LDM_PRESETS, ForwardDiffusion
+
+DIFFUSION = ForwardDiffusion()
+ALPHA_BAR = DIFFUSION.alphas_cumprod
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def walk(predict, z, steps, eta=0., seed=0):
+    return ddim_sample(predict, z, steps, ALPHA_BAR, eta, seeded(seed))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 57, 200])
+def test_steps_fall_from_the_noisiest(levels):
+    for n in range(1, levels + 1):
+        steps = ddim_timesteps(levels, n)
+        assert len(steps) == n and steps[0] == levels - 1 and steps[-1] >= 0
+        assert all(a > b for a, b in zip(steps, steps[1:]))
+
+
+@pytest.mark.parametrize("arguments, reason", [
+    ((200, 0), "1 to 200 sampling steps"), ((200, 101, 99), "1 to 100 sampling steps"),
+    ((200, 5, 200), "start must be in"), ((200, 5, None, "even"), "trailing or leading")])
+def test_steps_that_cannot_be(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        ddim_timesteps(*arguments)
+
+
+@pytest.mark.parametrize("eta", [0., 1.])
+def test_told_the_truth_it_finds_the_latent(eta):
+    z_0, noise = torch.randn(2, 2, 4, 8, 8, generator=seeded())
+    def true_noise(z, t):
+        a = DIFFUSION.alpha_bar(t)
+        return (z - a.sqrt() * z_0) / (1 - a).sqrt()
+    for start, n in ((199, 50), (42, 9)):
+        z_t = DIFFUSION(z_0, torch.tensor([start, start]), noise)
+        found = walk(true_noise, z_t, ddim_timesteps(200, n, start), eta, 3)
+        torch.testing.assert_close(found, z_0, atol=1e-4, rtol=0)
+
+
+def test_randomness_is_the_generators_and_only_with_eta():
+    z = torch.randn(1, 2, 4, 4, generator=seeded())
+    def predict(z, t): return .5 * z
+    steps = ddim_timesteps(200, 20)
+    assert torch.equal(walk(predict, z, steps, 1., 1), walk(predict, z, steps, 1., 1))
+    assert not torch.equal(walk(predict, z, steps, 1., 1), walk(predict, z, steps, 1., 2))
+    assert torch.equal(walk(predict, z, steps, 0., 1), walk(predict, z, steps, 0., 2))
+
+
+def test_callback_sees_every_step():
+    visited = []
+    z = torch.randn(1, 2, 4, 4, generator=seeded())
+    ddim_sample(lambda z, t: z, z, ddim_timesteps(200, 5), ALPHA_BAR,
+                callback=lambda k, t, z: visited.append((k, t)))
+    assert visited == list(enumerate(ddim_timesteps(200, 5)))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Preset mst with a small random network."""
+    torch.manual_seed(0)
+    config = LDM_PRESETS["mst"]
+    small = replace(config.unet, width=64, style_dim=32, blocks=1)
+    ldm = LDM(replace(config, unet=small), load_autoencoder()).eval()
+    for p in ldm.unet.parameters():
+        torch.nn.init.normal_(p, std=.05)
+    return ldm
+
+
+@pytest.fixture
+def clips():
+    return torch.rand(2, 2, 1, 256, 64, generator=seeded())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_one_style_for_many_contents(tiny, clips, steps):
+    content, style = clips
+    result = transfer_images(tiny, content, style[:1], None, steps, generator=seeded(),
+                             guidance_scale=2.)
+    assert result.shape == content.shape
+
+
+def test_guidance(tiny, clips):
+    content, style = clips
+    def play(**options):
+        return transfer_images(tiny, content, style, None, 2, generator=seeded(), **options)
+    assert torch.equal(play(guidance_scale=1.), play())
+    assert (play(guidance_scale=1.) - play(guidance_scale=3.)).abs().max() > 0
+
+
+def test_chosen_guidance_is_the_one_that_is_given(tiny, clips):
+    content, style = clips
+    noise = torch.randn(2, 64, 16, 8, generator=seeded())
+    scales = tiny.choose_guidance(tiny.encode(content), tiny.encode_style(style), noise)
+    for i, scale in enumerate(scales.flatten().tolist()):
+        one = slice(i, i + 1)
+        chosen, given = (transfer_images(tiny, content[one], style[one], None, 2, noise=noise[one],
+                                         guidance_scale=s) for s in (None, scale))
+        torch.testing.assert_close(chosen, given, atol=1e-4, rtol=0)
+
+
+def test_a_model_that_sees_a_content_cannot_do_without(tiny, clips):
+    with pytest.raises(ValueError, match="cannot generate without one"):
+        generate(tiny, clips[1], 2)
