@@ -25,7 +25,7 @@ from mst.cases import rendered_recordings, sound_cases
 from mst.evaluate import apply_method, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS, load_ldm
 from mst.train_ldm import LDMLoss, ldm_training
-from mst.training import has_bf16, keep_memory
+from mst.processes import has_bf16, keep_memory
 from mst.hearing import SoundJudge
 from mst.vocoder import load_vocoder
 

@@ -26,7 +26,7 @@ from mst.data import read_image
 from mst.run import Run
 from mst.ldm import LDM, LDM_PRESETS
 from mst.train_ldm import CachedImages, LDMLoss, ldm_training, pair_datasets
-from mst.training import has_bf16, keep_memory
+from mst.processes import has_bf16, keep_memory
 
 LIBRARY = ("plain loop", "images as bytes in memory", "latents and features kept", "channels last",
            "fused optimizer", "memory kept",

@@ -20,13 +20,15 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .audio import AUDIO_PRESETS, AudioClips, LogMel, augment_sounds
+from .callbacks import CosineDecay, History, ReduceLROnPlateau
 from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
 from .data import SpectrogramDataset, prepare_corpus
 from .features import FeatureConfig, make_feature_loss
+from .processes import has_bf16
 from .run import Run, project_root
 from .takes import TRAIN_TAKES, render_takes
-from .training import CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in
+from .training import train_in
 
 # %% ../nbs/02_autoencoder.ipynb #c008
 @dataclass(frozen=True)

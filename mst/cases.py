@@ -82,7 +82,7 @@ def draw_style(dataset: SpectrogramDataset, clips: dict[str, list[int]], content
                          "sounding clips are needed")
     return int(rng.choice(numbers))
 
-# %% ../nbs/06a_cases.ipynb #50710778
+# %% ../nbs/06a_cases.ipynb #05b7306c
 def number_clips(dataset: SpectrogramDataset) -> dict[tuple[str, str], int]:
     "Instrument and file name of each clip to its number in `dataset`."
     return {(path.parent.name, path.name): i for i, path in enumerate(dataset.paths)}
@@ -95,7 +95,7 @@ def keep_twins(dataset: SpectrogramDataset, clips: dict[str, list[int]]) -> dict
     twins = {piece: [i for i in indices if is_played_by_all(i)] for piece, indices in clips.items()}
     return {piece: indices for piece, indices in twins.items() if indices}
 
-# %% ../nbs/06a_cases.ipynb #a75b7297
+# %% ../nbs/06a_cases.ipynb #5791e9ee
 def draw_pairs(dataset: SpectrogramDataset, per_pair: int, rng: np.random.RandomState,
                twins: bool) -> list[tuple[int, int, str, str]]:
     "Numbers of content and style, and what they play: `per_pair` contents of each instrument."
@@ -144,7 +144,7 @@ def cut_clips(paths: list[Path], load: Callable[[Path], np.ndarray],
             return clips
     raise ValueError(f"{paths[0]}: {CLIP_SAMPLES / 22050:.1f} s that sound are needed")
 
-# %% ../nbs/06a_cases.ipynb #ca721315
+# %% ../nbs/06a_cases.ipynb #0dd16e16
 def find_partners(path: Path, instrument: str, players: dict[str, list[Path]],
                   twins: bool) -> tuple[list[Path], dict[str, list[Path]]]:
     """Of a content: its twins by the other instruments (none without `twins`), and what else each
@@ -157,7 +157,7 @@ def find_partners(path: Path, instrument: str, players: dict[str, list[Path]],
                          f"{', '.join(names) or 'other instruments'} are needed")
     return targets, others
 
-# %% ../nbs/06a_cases.ipynb #6c7fd1c4
+# %% ../nbs/06a_cases.ipynb #a3af157f
 def sound_cases(
     contents: dict[Path, str],               # {path: instrument}
     styles: dict[Path, str] | None = None,   # what style clips are cut from; None: from the same

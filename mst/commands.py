@@ -81,7 +81,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     in_shard("", (i, n))  # ValueError if there is no such shard
     return i, n
 
-# %% ../nbs/07b_commands.ipynb #78489b1c
+# %% ../nbs/07b_commands.ipynb #03b16312
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
     parser = argparse.ArgumentParser(
@@ -107,7 +107,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="no progress, only errors")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #695680d8
+# %% ../nbs/07b_commands.ipynb #eb5e0699
 def output_path(content: str, output: str | None, styles: list[str]) -> str:
     "Where the result of a content goes: `output` itself, or into that folder."
     if output == "-" or output and not Path(output).is_dir():
@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
              "there, in one folder, run once without it: that balances")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #8f8abb65
+# %% ../nbs/07b_commands.ipynb #086030f9
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
@@ -231,7 +231,7 @@ def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     return Run.start("mst", args.profile, args.device, args.seed, args.out,
                      str(Path(data).resolve()) if data else "", command)
 
-# %% ../nbs/07b_commands.ipynb #931b7aeb
+# %% ../nbs/07b_commands.ipynb #51ed2424
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
     parser = argparse.ArgumentParser(
@@ -250,7 +250,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_run(parser, "full")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #819f1f33
+# %% ../nbs/07b_commands.ipynb #d9cfe8ac
 def with_epochs(training, epochs: int | None):
     "A training's configuration with so many epochs; None: as it is."
     return replace(training, epochs=epochs or training.epochs)
@@ -319,7 +319,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add_run(parser, "quick")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #daa025c7
+# %% ../nbs/07b_commands.ipynb #3978e9a9
 def evaluated_methods(ldm: LDM, vocoder: Vocoder, seed: int, steps: int,
                       guidance: float | None) -> dict[str, Method]:
     "The rows of `mst_evaluate`; the last is given the twin as its content."

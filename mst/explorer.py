@@ -44,7 +44,7 @@ def spectrogram(sound: np.ndarray, width: int = 480, height: int = 128) -> bytes
     Image.fromarray(colours).quantize(128).save(png := io.BytesIO(), "PNG", optimize=True)
     return png.getvalue()
 
-# %% ../nbs/07c_explorer.ipynb #3acf7f77
+# %% ../nbs/07c_explorer.ipynb #3d0fbf41
 def make_player(path: str | Path) -> tuple:
     "Picture and player of a recording, as widgets."
     import ipywidgets as w  # the commands do without it
@@ -55,7 +55,7 @@ def make_player(path: str | Path) -> tuple:
     return (w.Image(value=picture, format="png", layout=width),
             w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=width))
 
-# %% ../nbs/07c_explorer.ipynb #42e157f0
+# %% ../nbs/07c_explorer.ipynb #af74b827
 def find_twin(content: str | Path, instrument: str) -> Path | None:
     "The file of a rendered piece in which another instrument plays it, where there is one."
     content = Path(content)
@@ -63,7 +63,7 @@ def find_twin(content: str | Path, instrument: str) -> Path | None:
     known = {source, instrument} <= set(INSTRUMENTS)
     return twin if known and source != instrument and twin.is_file() else None
 
-# %% ../nbs/07c_explorer.ipynb #6f13e833
+# %% ../nbs/07c_explorer.ipynb #662f4cc6
 WIDE = {"style": {"description_width": "9em"}}
 
 def make_choices(contents: dict[str, str | Path]) -> list:
@@ -129,7 +129,7 @@ class Explorer:
         from IPython.display import display
         display(self.panel)
 
-# %% ../nbs/07c_explorer.ipynb #8ef22b54
+# %% ../nbs/07c_explorer.ipynb #bc031614
 @patch
 def connect(self: Explorer):
     "Say what is called when a widget is used."
@@ -151,7 +151,7 @@ def say(self: Explorer, text: str):
     "A line beside the buttons."
     self.message.value = html.escape(text)
 
-# %% ../nbs/07c_explorer.ipynb #049ce224
+# %% ../nbs/07c_explorer.ipynb #076af5b1
 @patch
 def show_choice(self: Explorer, change=None):
     "Show content, style and twin as they are chosen, and no output, or say what cannot be read."
@@ -181,7 +181,7 @@ def add_uploads(self: Explorer, kind: str, change):
             choice.value = before  # new options choose the first one
         lists[0].value = str(path)
 
-# %% ../nbs/07c_explorer.ipynb #18f4a3b8
+# %% ../nbs/07c_explorer.ipynb #3f1467a1
 def count_windows(path: str | Path) -> int:
     "How many windows a transfer of a recording takes."
     with open_sound(path) as f:

@@ -20,12 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .audio import AudioClips, LogMel, augment_sounds
+from .callbacks import CosineDecay
 from .checkpoints import save_tensors
 from .features import InstrumentNet, MelImageToVGGish, load_instrument_net
 from .run import Run, project_root
 from .scores import INSTRUMENTS
 from .takes import HELD_OUT_TAKE, LOW, TRAIN_TAKES, render_takes
-from .training import CosineDecay, train_in
+from .training import train_in
 
 # %% ../nbs/03a_hearing.ipynb #c009
 def normalize_level(audio: np.ndarray) -> np.ndarray:

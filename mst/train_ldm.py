@@ -26,16 +26,17 @@ from .audio import AUDIO_PRESETS
 from .autoencoder import (
     Autoencoder, AutoencoderTraining, compression_loss, get_autoencoder, load_autoencoder,
     log_spectral_distance, raise_floor)
+from .callbacks import EMA, CosineDecay, History, ReduceLROnPlateau
 from .checkpoints import weights_digest
 from .data import SpectrogramPairDataset, prepare_corpus
 from .features import MelImageToVGGish, load_instrument_net, make_feature_loss
 from .hearing import JUDGE_FILE
 from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
+from .processes import has_bf16
 from .render import SAMPLES, fetch_samples, find_soundfont
 from .run import Run, project_root
 from .takes import HELD_OUT_TAKE
-from .training import (
-    EMA, CosineDecay, History, ReduceLROnPlateau, has_bf16, train_in, training_card)
+from .training import train_in, training_card
 from .twins import ROUNDS, SHARES, TwinImages, clips_to_images, load_twins
 
 # %% ../nbs/05_train_ldm.ipynb #c007

@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel, interpolate_samples, random_curves
 from .autoencoder import random_headroom
 from .data import prepare_corpus, select_images
+from .processes import keep_memory
 from .run import Run
 from .scores import INSTRUMENTS
 from .takes import MORE, OTHERS, RARE, SAMPLED, render_takes
-from .training import keep_memory
 
 # %% ../nbs/05a_twins.ipynb #c040
 # takes that sound together, note by note

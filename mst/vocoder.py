@@ -22,12 +22,13 @@ from torch.nn import functional as F
 from .audio import (
     AUDIO_PRESETS, AudioClips, AudioConfig, AudioPreprocessor, LogMel, augment_sounds)
 from .autoencoder import Autoencoder, random_reference, training_clips
+from .callbacks import CosineDecay, History
 from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
 from .features import interpolation_matrix, mel_centers
 from .hearing import SoundJudge, mfcc_distance, note_scores, stft_distance
 from .run import Run, project_root
-from .training import CosineDecay, History, train_in
+from .training import train_in
 
 # %% ../nbs/03_vocoder.ipynb #c044
 def fit_bands(power: Tensor, mel: Tensor, bands: Tensor, updates: int) -> Tensor:

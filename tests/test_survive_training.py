@@ -21,7 +21,8 @@ from torch.utils.data import Dataset
 from mst.autoencoder import Autoencoder
 from mst.ldm import LDM, LDM_PRESETS
 from mst.train_ldm import LDM_TRAINING_PRESETS, LDMLoss
-from mst.training import EMA, Callback, Checkpoint, CosineDecay, History, Trainer, train_in
+from mst.callbacks import EMA, Callback, CosineDecay, History
+from mst.training import Checkpoint, Trainer, train_in
 
 class Images(Dataset):
     def __len__(self): return 22
@@ -107,7 +108,7 @@ class Wish(Callback):
     def after_step(self, trainer):
         self.left -= 1
         if not self.left: signal.raise_signal({int(wish)})
-from mst.training import Stopped
+from mst.processes import Stopped
 for k in range(2):
     try: make(sys.argv[1], 3, [Wish()] if k == 0 else [])
     except Stopped as stop: print(stop)
@@ -171,7 +172,7 @@ class Filler(Callback):
                 except OSError: pass
         if trainer.epoch == 3: filler.unlink()
 make(Path(sys.argv[1]) / "training", 5, [Filler()])
-from mst.training import load_tensors
+from mst.checkpoints import load_tensors
 folder = Path(sys.argv[1]) / "training"
 best, last = (load_tensors(folder / f"{name}.safetensors")[1] for name in ("best", "last"))
 kept = last["callbacks"][-2]["best"]
@@ -193,7 +194,7 @@ class Filler(Callback):
             try:
                 while True: f.write(bytes(1 << 16)), f.flush()
             except OSError: pass
-from mst.training import load_tensors
+from mst.checkpoints import load_tensors
 try: make(Path(sys.argv[1]) / "training", 2, [Filler()])
 except OSError as error: print("error:", error)
 print("has", load_tensors(Path(sys.argv[1]) / "training/last.safetensors")[1]["epoch"])
