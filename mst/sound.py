@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'STYLE_FRAMES', 'STYLES', 'SUFFIXES', 'resample', 'windows',
-           'pan_like', 'SoundTransfer', 'restyle', 'clearest_clip', 'encode_style_clip', 'save_style_clips',
-           'open_sound', 'open_output', 'transfer_file', 'torch_device', 'mix_styles', 'load_transfer']
+           'pan_like', 'SoundTransfer', 'energy_of', 'store_pieces', 'read_stored', 'fit_length', 'restyle',
+           'clearest_clip', 'encode_style_clip', 'save_style_clips', 'open_sound', 'open_output', 'transfer_file',
+           'torch_device', 'mix_styles', 'load_transfer']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import os
@@ -39,7 +40,8 @@ from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 # %% ../nbs/07a_sound.ipynb #c093
 RATE, HOP = AUDIO_PRESETS["mst"].sample_rate, AUDIO_PRESETS["mst"].hop_length
 WINDOW, OVERLAP = 1024, 128  # frames of a window, and those it shares with the next: 24 s and 3 s
-EDGE, SEAM = 32, 16
+EDGE = 32  # of the shared frames, those with the earlier window's latents alone
+SEAM = 16  # the last of these, where sounds meet
 
 def resample(blocks: Iterable[np.ndarray], rate: int, to: int,
              channels: int) -> Iterator[np.ndarray]:
@@ -50,8 +52,10 @@ def resample(blocks: Iterable[np.ndarray], rate: int, to: int,
     yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 def windows(blocks: Iterable[np.ndarray], size: int, hop: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Pieces [size, channels] of sound in blocks [n, channels], one every `hop` samples; the last
-    is shorter. Also says which is the last."""
+    """Pieces [size, channels] of sound in blocks [n, channels], one every `hop` samples.
+
+    The last is shorter; beside each stands whether it is the last.
+    """
     rest = None
     for block in blocks:
         rest = block if rest is None else np.concatenate([rest, block])
@@ -134,80 +138,96 @@ class SoundTransfer:
 
 # %% ../nbs/07a_sound.ipynb #c097
 @patch
+def window_noise(self: SoundTransfer, before: Tensor, frames: int,
+                 generator: torch.Generator) -> Tensor:
+    "Noise for a window of so many latent frames, which begins as the noise `before` ended."
+    shared = before[..., -(OVERLAP // 8):]
+    new = torch.randn((*shared.shape[:3], frames - shared.shape[-1]), generator=generator)
+    return torch.cat([shared, new], -1)
+
+@patch
 @torch.no_grad()
-def play(self: SoundTransfer, found: Iterable[tuple[np.ndarray, bool]],
-         # `windows` of the content, [n, channels] at 22 050 Hz
+def play(self: SoundTransfer,
+         pieces: Iterable[tuple[np.ndarray, bool]],  # `windows` of the content, [n, channels]
          reference: float,  # mel power of the content's loudest place
          ) -> Iterator[np.ndarray]:
-    """The content in the other style, in pieces [n, channels]; together they are as long as the
-    content."""
-    device, generator, shared = self.alphas.device, torch.Generator().manual_seed(self.seed), OVERLAP // 8
+    "The content in the other style, in pieces [n, channels], together as long as the content."
+    device, generator = self.alphas.device, torch.Generator().manual_seed(self.seed)
     reference = torch.tensor([reference], device=device)
-    noise, latents, mono, ending = torch.zeros(1, self.ldm.config.autoencoder.latent_dim, 16,
-                                               0), None, None, None
-    first, hop, seam = (EDGE - SEAM) * HOP, (WINDOW - OVERLAP) * HOP, SEAM * HOP
-    for window, last in found:
-        n, frames = len(window), max(128, 8 * -(-(len(window) // HOP + 2) // 8)) if last else WINDOW
+    noise = torch.zeros(1, self.ldm.config.autoencoder.latent_dim, 16, 0)
+    latents = mono = ending = None  # of the earlier window, from where the later one begins
+    meet, seam = (EDGE - SEAM) * HOP, SEAM * HOP
+    for window, last in pieces:
+        n = len(window)
+        frames = max(128, 8 * -(-(n // HOP + 2) // 8)) if last else WINDOW
         window = np.pad(window, ((0, max(0, frames * HOP - n)), (0, 0)))
-        noise = noise[..., -shared:]
-        noise = torch.cat([noise, torch.randn((*noise.shape[:3], frames // 8 - noise.shape[-1]),
-                                              generator=generator)], -1)
-        image, latents = self.image(self.power(window)[..., :frames], reference, noise.to(device),
-                                    latents)
-        latents, met = latents[..., -shared:], mono is not None
+        noise = self.window_noise(noise, frames // 8, generator)
+        power = self.power(window)[..., :frames]
+        image, latents = self.image(power, reference, noise.to(device), latents)
+        latents = latents[..., -(OVERLAP // 8):]
         mono = self.sound(image, reference, mono)
-        sound = pan_like(mono, torch.from_numpy(window).mT.contiguous().to(device), self.log_mel,
-                         self.vocoder.net.spread)
-        mono = mono[:, hop:]
-        if met:
-            sound[:, first:first + seam] = torch.lerp(ending, sound[:, first:first + seam],
-                                                      torch.linspace(0, 1, seam, device=device))
-        stop = n if last else hop + first
-        ending = sound[:, stop:stop + seam]
-        yield sound[:, first * met:stop].mT.cpu().numpy()
+        content = torch.from_numpy(window).mT.contiguous().to(device)
+        sound = pan_like(mono, content, self.log_mel, self.vocoder.net.spread)
+        mono, begin = mono[:, (WINDOW - OVERLAP) * HOP:], 0
+        if ending is not None:  # the earlier window's sound goes over into this one's
+            fade, begin = torch.linspace(0, 1, seam, device=device), meet
+            sound[:, meet:meet + seam] = torch.lerp(ending, sound[:, meet:meet + seam], fade)
+        end = n if last else (WINDOW - OVERLAP) * HOP + meet
+        ending = sound[:, end:end + seam]
+        yield sound[:, begin:end].mT.cpu().numpy()
 
 # %% ../nbs/07a_sound.ipynb #c099
-def restyle(blocks: Callable[[], Iterable[np.ndarray]],
-            # gives the content anew, in blocks [n, channels]
-             rate: int, channels: int, transfer: SoundTransfer,
-             progress: Callable[[float], None] = lambda seconds: None,
-            # told how many seconds more are done
-             ) -> Iterator[np.ndarray]:
-    """The content in another style, in blocks [n, channels] at its own rate, as long and as loud as
-    it (but not so loud that it clips).
+def energy_of(blocks: Iterable[np.ndarray]) -> float:
+    "Sum of squares of the mean of the channels of sound in blocks [n, channels]."
+    means = (block.mean(1, dtype=np.float32) for block in blocks)
+    return sum(np.square(mean, dtype=np.float64).sum() for mean in means)
 
-    What is between the content and its result lies on disk, so that an hour needs no more memory
-    than a minute.
-"""
-    def mono(block): return block.mean(1, dtype=np.float32)
-    def pieces():
-        return windows(resample(blocks(), rate, RATE, channels), WINDOW * HOP,
-                       (WINDOW - OVERLAP) * HOP)
+def store_pieces(pieces: Iterable[np.ndarray], store, progress) -> tuple[float, float]:
+    "Write pieces [n, channels] to an open file; their peak and their energy."
+    peak = energy = 0.
+    for piece in pieces:
+        store.write(np.ascontiguousarray(piece, np.float32).tobytes())
+        peak, energy = max(peak, np.abs(piece).max()), energy + energy_of([piece])
+        progress(len(piece) / RATE)
+    store.seek(0)
+    return peak, energy
+
+def read_stored(store, channels: int, gain: np.float32) -> Iterator[np.ndarray]:
+    "What `store_pieces` wrote, in blocks [n, channels], times `gain`."
+    for part in iter(lambda: store.read(4 * channels * RATE), b""):
+        yield gain * np.frombuffer(part, np.float32).reshape(-1, channels)
+
+def fit_length(blocks: Iterable[np.ndarray], samples: int, channels: int) -> Iterator[np.ndarray]:
+    "Blocks [n, channels] of just so many samples in all, within [-1, 1]; silence if too few come."
+    for block in blocks:
+        block = block[:samples].clip(-1, 1)
+        samples -= len(block)
+        if len(block):
+            yield block
+    if samples:
+        yield np.zeros((samples, channels), np.float32)
+
+# %% ../nbs/07a_sound.ipynb #restyle
+def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # the content anew, in blocks [n, channels]
+            rate: int, channels: int, transfer: SoundTransfer,
+            progress: Callable[[float], None] = lambda seconds: None,  # told of further seconds
+            ) -> Iterator[np.ndarray]:
+    """The content in another style, in blocks [n, channels] at its own rate.
+
+    As long and as loud as the content, but not so loud that it clips.
+    """
+    def resampled(): return resample(blocks(), rate, RATE, channels)
+    def pieces(): return windows(resampled(), WINDOW * HOP, (WINDOW - OVERLAP) * HOP)
     loudest = max((transfer.power(window).max().item() for window, _ in pieces()), default=0.)
     if loudest < 1e-10:
         yield from (np.zeros_like(block) for block in blocks())
         return
     with tempfile.TemporaryFile() as store:
-        peak = made = 0.
-        for piece in transfer.play(pieces(), loudest):
-            store.write(np.ascontiguousarray(piece, np.float32).tobytes())
-            peak, made = max(peak, np.abs(piece).max()), made + np.square(mono(piece),
-                                                                          dtype=np.float64).sum()
-            progress(len(piece) / RATE)
-        energy = sum(np.square(mono(b), dtype=np.float64).sum()
-                     for b in resample(blocks(), rate, RATE, channels))
-        gain = np.float32(min(np.sqrt(energy / max(made, 1e-20)), .99 / max(peak, 1e-9)))
-        store.seek(0)
-        stored = (np.frombuffer(part, np.float32).reshape(-1, channels)
-                  for part in iter(lambda: store.read(4 * channels * RATE), b""))
-        wanted = sum(len(block) for block in blocks())
-        for block in resample((gain * block for block in stored), RATE, rate, channels):
-            block = block[:wanted].clip(-1, 1)
-            wanted -= len(block)
-            if len(block):
-                yield block
-        if wanted:
-            yield np.zeros((wanted, channels), np.float32)
+        peak, made = store_pieces(transfer.play(pieces(), loudest), store, progress)
+        louder = np.sqrt(energy_of(resampled()) / max(made, 1e-20))
+        gain = np.float32(min(louder, .99 / max(peak, 1e-9)))
+        stored = resample(read_stored(store, channels, gain), RATE, rate, channels)
+        yield from fit_length(stored, sum(len(block) for block in blocks()), channels)
 
 # %% ../nbs/07a_sound.ipynb #c101
 STYLE_FRAMES = 128  # of a style clip
@@ -313,8 +333,9 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
                     raise ValueError(f"{name}: holds samples that are not finite numbers")
                 yield block
         seconds = f.frames / f.samplerate
-        with tqdm(total=round(seconds, 1), unit="s", desc=Path(name).name,
-                  disable=not progress) as bar:
+        bar_format = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s, {remaining} left"
+        with tqdm(total=seconds, desc=Path(name).name, disable=not progress,
+                  bar_format=bar_format) as bar:
             try:
                 g = sf.SoundFile(part, "w", f.samplerate, f.channels)
             except (sf.LibsndfileError, ValueError) as error:

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TAKES', 'TRAIN_TAKES', 'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'SAMPLED', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS',
-           'Take', 'add_expression', 'transpose_notes', 'lower_octaves', 'raise_octaves', 'ringing_chords', 'recipe',
-           'read_recipe', 'flac_bytes', 'render_piece', 'render_corpus', 'render_takes']
+           'Take', 'clip_loudness', 'add_expression', 'transpose_notes', 'lower_octaves', 'raise_octaves',
+           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'flac_bytes', 'perform_take', 'render_piece',
+           'players_of', 'render_all', 'render_corpus', 'render_takes']
 
 # %% ../nbs/00g_takes.ipynb #imports
 import io
@@ -66,31 +67,37 @@ TAKES = {"plain": Take(), "fluid": Take("FluidR3_GM", True, True, 0.8),
 TRAIN_TAKES, HELD_OUT_TAKE = ("fluid", "musescore"), "timgm"
 
 # %% ../nbs/00g_takes.ipynb #c110
+def clip_loudness(loudness: float) -> int:
+    "A velocity of MIDI that can be heard and does not shout: 25 to 120."
+    return round(min(max(loudness, 25), 120))
+
 def add_expression(
     notes: list,     # of pretty_midi, ordered by start
     seconds: float,  # what is later is left out
     draw,            # random.Random
 ) -> list:
-    """The notes as a player with a will might play them: new notes, ordered by start and key, the
-    first one at 0."""
-    slower, depth, period, phase = 1 + 0.15 * draw.random(), 0.06 * draw.random(), draw.uniform(3, 8), draw.uniform(0, 6.28)
+    "The notes as a player with a will might play them: new notes, in order, the first one at 0."
+    slower, depth = 1 + 0.15 * draw.random(), 0.06 * draw.random()
+    period, phase = draw.uniform(3, 8), draw.uniform(0, 6.28)
+    level, swell = draw.uniform(52, 100), draw.uniform(0, 14)
+    bar, tie = draw.uniform(2, 6), draw.uniform(0.55, 1.08)
     def warp(t):
-        return slower * (t + depth * period / 6.28 * (np.sin(6.28 * t / period + phase)
-                                                      - np.sin(phase)))
-    level, swell, bar, tie = draw.uniform(52, 100), draw.uniform(0,
-                                                                 14), draw.uniform(2, 6), draw.uniform(0.55, 1.08)
+        sway = np.sin(6.28 * t / period + phase) - np.sin(phase)
+        return slower * (t + depth * period / 6.28 * sway)
     played, last = [], {}
     for i, note in enumerate(notes):
-        start = max(0., warp(note.start) + (min(abs(draw.gauss(0, 0.012)), 0.04) if i else 0))
+        late = min(abs(draw.gauss(0, 0.012)), 0.04) if i else 0
+        start = max(0., warp(note.start) + late)
         end = min(start + max(tie * slower * (note.end - note.start), 0.08), seconds)
-        loudness = level + swell * np.sin(6.28 * note.start / bar) + 0.4 * (note.velocity - 80) + draw.gauss(0, 5)
+        loudness = (level + swell * np.sin(6.28 * note.start / bar) + 0.4 * (note.velocity - 80)
+                    + draw.gauss(0, 5))
         if note.pitch in last:
             last[note.pitch].end = min(last[note.pitch].end, start)  # the string is struck again
         if start < seconds - 0.1:
-            last[note.pitch] = pretty_midi.Note(round(min(max(loudness, 25), 120)), note.pitch,
-                                                start, end)
+            last[note.pitch] = pretty_midi.Note(clip_loudness(loudness), note.pitch, start, end)
             played.append(last[note.pitch])
-    return sorted((n for n in played if n.end > n.start), key=lambda note: (note.start, note.pitch))
+    sounding = (n for n in played if n.end > n.start)
+    return sorted(sounding, key=lambda note: (note.start, note.pitch))
 
 # %% ../nbs/00g_takes.ipynb #c111
 def transpose_notes(notes: list, semitones) -> list:
@@ -118,50 +125,62 @@ def raise_octaves(
     above = draw.randint(LOWEST + 12, HIGHEST - 8) if draw.random() < 0.5 else HIGHEST + 1
     return transpose_notes(notes, lambda key: 12 * (key > above))
 
+# %% ../nbs/00g_takes.ipynb #chords
+def strike_chord(
+    now: list,       # notes of pretty_midi that are heard in this while
+    start: float,
+    manner: str,     # broken, strummed or below
+    spans: tuple,    # seconds of the while, of a step of a broken chord, and the share that rings
+    bass: int,       # semitones of the bass below the chord
+    draw,            # random.Random
+) -> list:
+    "Strokes (start, key, end, loudness) of one chord."
+    (span, step, ringing), struck = spans, []
+    keys, loudness = sorted({n.pitch for n in now})[-4:], np.mean([n.velocity for n in now])
+    def strike(t, key, louder):
+        end = t + max(ringing * (start + span - t), step)
+        struck.append((t, key, end, loudness + louder))
+    def lower(by):
+        return keys[0] - by if keys[0] - by >= 28 else keys[0]  # the lowest string of a bass
+    doubled = [lower(12), keys[0] + 12] if len(keys) < 3 else []
+    chord = sorted({lower(bass), *keys, *doubled})
+    strike(start, chord[0], 4)
+    if manner == "strummed":
+        times = draw.choice((1, 2, 2, 4))
+        for t in start + span / times * np.arange(times):
+            for j, key in enumerate(chord[1:], 1):
+                strike(t + 0.015 * j, key, -4)
+        return struck
+    up_and_down = chord[1:] + chord[-2:0:-1] or chord
+    for j in range(1, int(span / step)):
+        strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
+    if manner == "below":
+        struck += [(n.start, n.pitch, n.end, n.velocity + 10)
+                   for n in now if n.pitch == keys[-1] and n.start >= start]
+    return struck
+
 # %% ../nbs/00g_takes.ipynb #c111b
 def ringing_chords(
     notes: list,     # of pretty_midi, ordered by start and key
     seconds: float,  # what is later is left out
     draw,            # random.Random
 ) -> list:
-    """New notes: what is heard within a while becomes a chord, broken, strummed, or below its tune,
-    that rings until
-    the next one; in an octave, with a bass, drawn for each piece."""
-    span, step, manner = draw.uniform(0.6, 1.8), draw.uniform(0.1,
-                                                              0.32), draw.choice(("broken", "strummed", "below"))
-    down, bass, ringing, struck = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12,
-                                                                                24)), draw.choice((0.25, 1, 1, 1)), []
-    notes = transpose_notes(notes, lambda key: -down)
+    "New notes: chords, broken, strummed, or below their tune, that ring until the next one."
+    span, step = draw.uniform(0.6, 1.8), draw.uniform(0.1, 0.32)
+    manner = draw.choice(("broken", "strummed", "below"))
+    down, bass = draw.choice((0, 0, 12, 12, 24)), draw.choice((0, 12, 12, 24))
+    spans = span, step, draw.choice((0.25, 1, 1, 1))
+    notes, struck = transpose_notes(notes, lambda key: -down), []
     for start in np.arange(0, seconds - 0.1, span):
-        if not (now := [n for n in notes if n.start < start + span and n.end > start + 0.05]):
-            continue
-        keys, loudness = sorted({n.pitch for n in now})[-4:], np.mean([n.velocity for n in now])
-        def strike(t, key, louder):
-            return struck.append((t, key, t + max(ringing * (start + span - t), step),
-                                  loudness + louder))
-        def lower(by):  # the lowest string of a bass is 28
-            return keys[0] - by if keys[0] - by >= 28 else keys[0]
-        chord = sorted({lower(bass), *keys, *([lower(12), keys[0] + 12] if len(keys) < 3 else [])})
-        strike(start, chord[0], 4)
-        if manner == "strummed":
-            times = draw.choice((1, 2, 2, 4))
-            for t in start + span / times * np.arange(times):
-                for j, key in enumerate(chord[1:], 1):
-                    strike(t + 0.015 * j, key, -4)
-            continue
-        up_and_down = chord[1:] + chord[-2:0:-1] or chord
-        for j in range(1, int(span / step)):
-            strike(start + j * step, up_and_down[(j - 1) % len(up_and_down)], -8)
-        if manner == "below":
-            struck += [(n.start, n.pitch, n.end, n.velocity + 10) for n in now
-                       if n.pitch == keys[-1] and n.start >= start]
+        if now := [n for n in notes if n.start < start + span and n.end > start + 0.05]:
+            struck += strike_chord(now, start, manner, spans, bass, draw)
     played, last = [], {}
     for start, key, end, loudness in sorted(struck):
         if key in last:
             last[key].end = min(last[key].end, start)  # the string is struck again
         if start < seconds - 0.1:
-            last[key] = pretty_midi.Note(round(min(max(loudness + draw.gauss(0, 5), 25), 120)),
-                                         key, start, min(end, seconds))
+            velocity = clip_loudness(loudness + draw.gauss(0, 5))
+            last[key] = pretty_midi.Note(velocity, key, start, min(end, seconds))
             played.append(last[key])
     return [n for n in played if n.end > n.start]
 
@@ -227,32 +246,26 @@ def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
     return buffer.getvalue()
 
 # %% ../nbs/00g_takes.ipynb #c119
-def render_piece(
-    score: Score,
-    output_path,  # gets {instrument}/{piece}.flac
-    instruments=INSTRUMENTS,  # names of ALL_INSTRUMENTS
-    soundfont=None,           # a file; None: the take's
-    take: str = "plain",      # a name of TAKES
-) -> list:
-    """Render what is missing or out of date of a piece; returns the paths that were written."""
-    how = TAKES[take]
+def perform_take(score: Score, how: Take, draw) -> list:
+    "The notes of a piece as a take has them; `draw` is a random.Random of piece and performance."
+    notes, seconds = score_notes(score), score.seconds - TAIL
+    notes = add_expression(notes, seconds, draw) if how.expressive else notes
+    notes = lower_octaves(notes, draw) if how.deep else notes
+    notes = raise_octaves(notes, draw) if how.high else notes
+    return ringing_chords(notes, seconds, draw) if how.chords else notes
+
+def render_piece(score: Score, output_path, instruments, soundfont: Path, take: str) -> list:
+    "Render what is missing of a piece, {instrument}/{piece}.flac; the paths that were written."
+    how, notes, written = TAKES[take], None, []
     draw = random.Random(f"{score.piece} {how.performance or take}")
-    soundfont, notes, written = find_soundfont(soundfont
-                                               or (None if take == "plain"
-                                                   else how.soundfont)), None, []
     room = (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
     for instrument in instruments:
-        path, (program,
-               octaves) = Path(output_path) / instrument / f"{score.piece}.flac", ALL_INSTRUMENTS[instrument]
+        path = Path(output_path) / instrument / f"{score.piece}.flac"
+        program, octaves = ALL_INSTRUMENTS[instrument]
         comment = recipe(score, program, take, soundfont)
         if read_recipe(path) == comment:
             continue
-        if notes is None:
-            notes = score_notes(score)
-            notes = add_expression(notes, score.seconds - TAIL, draw) if how.expressive else notes
-            notes = lower_octaves(notes, draw) if how.deep else notes
-            notes = raise_octaves(notes, draw) if how.high else notes
-            notes = ringing_chords(notes, score.seconds - TAIL, draw) if how.chords else notes
+        notes = notes or perform_take(score, how, draw)
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
                   for n in notes]
         audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
@@ -262,51 +275,56 @@ def render_piece(
     return written
 
 # %% ../nbs/00g_takes.ipynb #c121
+def players_of(scores: list, instruments) -> list:
+    "Who plays each score: the same for all, or what a function of the score's place gives."
+    return [tuple(instruments(i)) if callable(instruments) else tuple(instruments)
+            for i in range(len(scores))]
+
+def render_all(jobs: list, workers: int = None) -> dict:
+    "Do jobs (score, *arguments of `render_piece`) in threads; {piece: error} of those that failed."
+    failed = {}
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        running = {pool.submit(render_piece, *job): job[0].piece for job in jobs}
+        try:
+            for job in tqdm(as_completed(running), "scores to sound", len(running), unit="piece"):
+                if isinstance(error := job.exception(), WriteError):
+                    raise error
+                if error:
+                    failed[running[job]] = error
+        except BaseException:  # stopped by hand: do not begin the rest
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
+
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac
-    instruments=INSTRUMENTS,
-    # names of ALL_INSTRUMENTS; or a function of the piece's place in the list that gives them
+    instruments=INSTRUMENTS,  # names of ALL_INSTRUMENTS, or a function of the piece's place
     pieces=None,              # only these; None: all in the list
-    soundfont=None,           # a file; None: the take's
     workers: int = None,      # threads; None: one for each core
     take: str = "plain",      # a name of TAKES
     shard: tuple = None,      # (i, n): only the pieces in shard i of n
 ) -> list:
-    """Render all pieces by all instruments; returns the paths, in the list's order. What is there
-    already is kept.
+    """Render all pieces by all instruments; returns the paths, in the list's order.
 
-    A piece that fails does not stop the others; RuntimeError names all that did, at the end. A full
-    disk does.
-"""
+    What is there already is kept. A piece that fails does not stop the others; RuntimeError names
+    all that did, at the end. A full disk does.
+    """
     scores = [s for s in read_scores(scores_csv) if pieces is None or s.piece in pieces]
-    played_by = [tuple(instruments(i)) if callable(instruments) else tuple(instruments)
-                 for i in range(len(scores))]
-    if unknown := sorted(set(pieces or ())
-                         - {s.piece for s in scores}) + sorted(set(sum(played_by, ()))
-                                                               - set(ALL_INSTRUMENTS)):
+    played_by = players_of(scores, instruments)
+    unknown = sorted(set(pieces or ()) - {s.piece for s in scores})
+    if unknown := unknown + sorted(set(sum(played_by, ())) - set(ALL_INSTRUMENTS)):
         raise ValueError(f"not in {scores_csv} or among {', '.join(ALL_INSTRUMENTS)}: "
                          f"{', '.join(unknown)}")
     played = [(s, names) for s, names in zip(scores, played_by) if in_shard(s.piece, shard)]
-    failed = {}
-    find_soundfont(soundfont
-                   or (None if take == "plain" else TAKES[take].soundfont)), find_synthesizer()
-    with folder_lock(output_path, "rendering", shard), ThreadPoolExecutor(workers
-                                                                          or os.cpu_count()) as pool:
-        jobs = {pool.submit(render_piece, s, output_path, names, soundfont, take): s for s,
-                names in played}
-        try:
-            for job in tqdm(as_completed(jobs), "scores to sound", len(jobs), unit="piece"):
-                if isinstance(error := job.exception(), WriteError):
-                    raise error
-                if error:
-                    failed[jobs[job].piece] = error
-        except BaseException:  # stopped by hand: do not begin the rest
-            pool.shutdown(cancel_futures=True)
-            raise
+    soundfont = find_soundfont(None if take == "plain" else TAKES[take].soundfont)
+    find_synthesizer()
+    with folder_lock(output_path, "rendering", shard):
+        failed = render_all([(s, output_path, names, soundfont, take) for s, names in played],
+                            workers)
     if failed:
-        reasons = "; ".join(f"{s.piece} ({failed[s.piece]})" for s,
-                            _ in played if s.piece in failed)
+        reasons = "; ".join(f"{s.piece} ({failed[s.piece]})" for s, _ in played
+                            if s.piece in failed)
         raise RuntimeError(f"{len(failed)} of {len(played)} pieces could not be rendered: "
                            f"{reasons}")
     return [Path(output_path) / i / f"{s.piece}.flac" for s, names in played for i in names]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PERFORMANCES', 'MORE_MAKERS', 'ROUNDS', 'SHARES', 'change_speed', 'TwinImages', 'draw_blend_shares', 'blend',
-           'own_recordings', 'load_twins', 'add_noise', 'clips_to_images']
+           'sounds', 'draw_players', 'own_recordings', 'load_twins', 'add_noise', 'clips_to_images']
 
 # %% ../nbs/05a_twins.ipynb #imports
 import os
@@ -52,47 +52,56 @@ def change_speed(sound: Tensor, factor: float) -> Tensor:
 
 # %% ../nbs/05a_twins.ipynb #c041
 class TwinImages(Dataset):
-    """Places in pieces that several instruments play; an item is the number of a place, `draw`
-    makes clips of such numbers.
+    """Places in pieces that several instruments play; an item is the number of a place.
 
-    `performances` is a list of {take: {path: instrument}}; the takes of one sound together. A piece
-    that only one instrument plays, once,
-    is an example of a clip that stays as it is, in the style of another clip of the same recording.
-"""
+    `performances` is a list of {take: {path: instrument}}; the takes of one sound together. `draw`
+    makes clips of numbers. A piece that only one instrument plays, once, is an example of a clip
+    that stays as it is, in the style of another clip of the same recording.
+    """
     range_db = 120.  # of the images kept here: a clip may be quieter than its recording
 
     def __init__(self, performances: list[dict[str, dict[Path, str]]],
                  semitones: tuple[float, ...] = (0.,), frames: int = 128):
-        config = replace(AUDIO_PRESETS["mst"], max_db=self.range_db)
-        ap, log_mel = AudioPreprocessor(config), LogMel(config)
         self.frames, self.speeds = frames, len(semitones)
-        # (name, {(take, instrument): [image at every speed]}), images uint8 [n_mels, T]
-        self.pieces = []
+        self.pieces = []   # (name, {(take, instrument): [image at every speed]}), uint8
         self.players = {}  # (take, instrument): {name of the piece: [image at every speed]}
         self.places = []   # (number of the piece, first frame)
-        def images(path):
-            sound = torch.from_numpy(ap.load_audio(path)[0])
-            return [(255 * log_mel(change_speed(sound, 2 ** (s / 12))[None])[0, 0]).round().byte()
-                    for s in semitones]
         for takes in performances:
-            found = {}
+            by_name = {}
             for take, paths in takes.items():
-                with keep_memory(2), ThreadPoolExecutor(os.cpu_count()) as pool:
-                    made = list(tqdm(pool.map(images, paths), f"images of {take}", len(paths),
-                                     unit="recording", delay=1))
-                for (path, instrument), of in zip(paths.items(), made):
-                    found.setdefault(path.stem, {})[take, instrument] = of
-                    self.players.setdefault((take, instrument), {})[path.stem] = of
-            for name, of in sorted(found.items()):
-                shortest = min(image.shape[1] for speeds in of.values() for image in speeds)
-                if shortest < frames:
-                    raise ValueError(f"{name} has {shortest} frames and a clip {frames}: take "
-                                     "longer recordings")
-                self.places += [(len(self.pieces), k * frames) for k in range(shortest // frames)]
-                self.pieces.append((name, of))
+                for (path, instrument), images in self.images_of(take, paths, semitones):
+                    by_name.setdefault(path.stem, {})[take, instrument] = images
+                    self.players.setdefault((take, instrument), {})[path.stem] = images
+            for name, recordings in sorted(by_name.items()):
+                self.add_piece(name, recordings)
+
+    def add_piece(self, name: str, recordings: dict):
+        "A piece, and its places, one every `frames` frames."
+        shortest = min(image.shape[1] for images in recordings.values() for image in images)
+        if shortest < self.frames:
+            raise ValueError(f"{name} has {shortest} frames and a clip {self.frames}: "
+                             "take longer recordings")
+        number = len(self.pieces)
+        self.places += [(number, k * self.frames) for k in range(shortest // self.frames)]
+        self.pieces.append((name, recordings))
 
     def __len__(self): return len(self.places)
     def __getitem__(self, i: int) -> int: return i
+
+# %% ../nbs/05a_twins.ipynb #images-of
+@patch
+def images_of(self: TwinImages, take: str, paths: dict[Path, str], semitones: tuple[float, ...]):
+    "((path, instrument), [image uint8 [n_mels, T] at every speed]) of recordings."
+    config = replace(AUDIO_PRESETS["mst"], max_db=self.range_db)
+    preprocessor, log_mel = AudioPreprocessor(config), LogMel(config)
+    def images(path):
+        sound = torch.from_numpy(preprocessor.load_audio(path)[0])
+        sounds = [change_speed(sound, 2 ** (s / 12)) for s in semitones]
+        return [(255 * log_mel(s[None])[0, 0]).round().byte() for s in sounds]
+    with keep_memory(2), ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(tqdm(pool.map(images, paths), f"images of {take}", len(paths),
+                         unit="recording", delay=1))
+    return zip(paths.items(), made)
 
 # %% ../nbs/05a_twins.ipynb #c041c
 def draw_blend_shares(rng: random.Random, blends: float, bands: int) -> Tensor | None:
@@ -105,66 +114,94 @@ def blend(one: Tensor, other: Tensor, share: Tensor | None) -> Tensor:
     "Bytes so far on the way from one clip to another; the first where `share` is None."
     return one if share is None else torch.lerp(one.float(), other.float(), share).byte()
 
+# %% ../nbs/05a_twins.ipynb #draw-players
+def sounds(clip: Tensor, share: float, range_db: float = TwinImages.range_db) -> bool:
+    "Whether at least a `share` of the frames of a clip is within 60 dB of full scale."
+    return ((clip.amax(0) > 255 * (1 - 60 / range_db)).float().mean() >= share).item()
+
+def draw_players(recordings: dict, rng: random.Random, same: float) -> tuple[tuple, tuple]:
+    "(take, instrument) of content and target among those that play a piece; one for both, at times."
+    players = sorted({instrument for _, instrument in recordings})
+    others = 4 / max(8, sum(player not in INSTRUMENTS for player in players))
+    weights = [1. if player in INSTRUMENTS else others for player in players]
+    b, = rng.choices(players, weights)
+    if len(players) == 1 or rng.random() < same:
+        a = b
+    else:
+        a = rng.choices(players, [w * (p != b) for p, w in zip(players, weights)])[0]
+    def takes_of(x): return sorted(take for take, instrument in recordings if instrument == x)
+    take_a, take_b = (rng.choice(takes_of(x)) for x in (a, b))
+    return (take_b if a == b else take_a, a), (take_b, b)
+
+# %% ../nbs/05a_twins.ipynb #draw-place
+@patch
+def cut(self: TwinImages, image: Tensor, start: int) -> Tensor:
+    "A clip of an image, from a frame on."
+    return image[:, start:start + self.frames]
+
+@patch
+def draw_place(self: TwinImages, number: int, rng: random.Random, same: float):
+    "Players of content and target, speed and first frame, and the two clips [n_mels, frames]."
+    piece, start = self.places[number]
+    _, recordings = self.pieces[piece]
+    for _ in range(10):  # until something sounds
+        players = draw_players(recordings, rng, same)
+        speed, first = rng.randrange(self.speeds), start + rng.randrange(self.frames)
+        images = [recordings[player][speed] for player in players]
+        first = min(first, *(image.shape[1] - self.frames for image in images))
+        clips = [self.cut(image, first) for image in images]
+        if all(sounds(clip, .3) for clip in clips):
+            break
+    return players, speed, first, clips
+
+# %% ../nbs/05a_twins.ipynb #draw-style
+@patch
+def other_pieces(self: TwinImages, name: str, keys: tuple) -> list[str]:
+    "Pieces besides `name` that all of these players play."
+    names = set.intersection(*(set(self.players[key]) for key in keys))
+    return sorted(names - {name})
+
+@patch
+def draw_style(self: TwinImages, keys: tuple, elsewhere: list[str], speed: int,
+               rng: random.Random) -> list[Tensor]:
+    "Clips [n_mels, frames] of one place of one piece, by each of the players `keys`."
+    for _ in range(10):
+        name = rng.choice(elsewhere)
+        images = [self.players[key][name][speed] for key in keys]
+        at = rng.randrange(min(image.shape[1] for image in images) - self.frames + 1)
+        clips = [self.cut(image, at) for image in images]
+        if sounds(clips[0], .5):
+            break
+    return clips
+
 # %% ../nbs/05a_twins.ipynb #c042
 @patch
 def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float = .05,
          blends: float = 0.) -> tuple[Tensor, Tensor, Tensor, list[tuple]]:
-    """Content, target and style clips for some places, uint8 [B, 1, n_mels, frames] each, and
-    (content's, target's) instruments.
+    """Content, target and style clips, uint8 [B, 1, n_mels, frames], and their instruments.
 
     `same` is the share in which content and target are one recording, `blends` that in which target
-    and style lie between the instrument
-    named and another, in each band as far from both in one as in the other; as many contents lie
-    between two instruments. Style and
-    target have one speed: sizes are told apart.
-"""
-    def cut(image, start): return image[:, start:start + self.frames]
-    def sounds(clip, share):
-        return (clip.amax(0) > 255 * (1 - 60 / self.range_db)).float().mean() >= share
+    and style lie between the instrument named and another; as many contents lie between two
+    instruments. Style and target have one speed: sizes are told apart.
+    """
     clips, names = [], []
     for number in numbers:
-        piece, start = self.places[number]
-        name, of = self.pieces[piece]
-        for _ in range(10):  # until something sounds
-            players = sorted({instrument for _, instrument in of})
-            # together no more than the four
-            of_others = 4 / max(8, sum(instrument not in INSTRUMENTS for instrument in players))
-            weights = [1. if instrument in INSTRUMENTS else of_others for instrument in players]
-            b, = rng.choices(players, weights)
-            a = b if len(players) == 1 or rng.random() < same else rng.choices(players,
-                                                                               [w * (p != b) for p,
-                                                                                w in zip(players, weights)])[0]
-            take_a, take_b = (rng.choice(sorted(take for take,
-                                                instrument in of if instrument == x))
-                              for x in (a, b))
-            if a == b:
-                take_a = take_b
-            speed, first = rng.randrange(self.speeds), start + rng.randrange(self.frames)
-            first = min(first, *(of[key][speed].shape[1] - self.frames
-                                 for key in ((take_a, a), (take_b, b))))
-            content, target = cut(of[take_a, a][speed], first), cut(of[take_b, b][speed], first)
-            if sounds(content, .3) and sounds(target, .3):
-                break
-        content = blend(content, cut(of[rng.choice(sorted(of))][speed], first),
-                        draw_blend_shares(rng, blends, len(content)))
-        keys, share = ((take_b, b), rng.choice(sorted(of))), draw_blend_shares(rng, blends,
-                                                                               len(content))
-        def elsewhere():
-            return sorted(self.players[keys[0]].keys() & self.players[keys[1]].keys()
-                          - {name}) if len(players) > 1 else [name]
-        if share is None or not elsewhere():
+        name, recordings = self.pieces[self.places[number][0]]
+        (player, target_player), speed, first, (content, target) = self.draw_place(number, rng, same)
+        def other_clip(key): return self.cut(recordings[key][speed], first)
+        key = rng.choice(sorted(recordings))
+        content = blend(content, other_clip(key), draw_blend_shares(rng, blends, len(content)))
+        keys = target_player, rng.choice(sorted(recordings))
+        share = draw_blend_shares(rng, blends, len(content))
+        alone = len({instrument for _, instrument in recordings}) == 1
+        elsewhere = [name] if alone else self.other_pieces(name, keys)
+        if share is None or not elsewhere:
             keys, share = keys[:1] * 2, None
-        for _ in range(10):
-            images = [self.players[key][other][speed]
-                      for other in [rng.choice(elsewhere() or [name])] for key in keys]
-            at = rng.randrange(min(image.shape[1] for image in images) - self.frames + 1)
-            style = [cut(image, at) for image in images]
-            if sounds(style[0], .5):
-                break
-        clips.append((content, blend(target, cut(of[keys[1]][speed], first), share),
-                      blend(*style, share)))
-        names.append((a, b))
-    return *(torch.stack(of)[:, None] for of in zip(*clips)), names
+            elsewhere = [name] if alone else self.other_pieces(name, keys)
+        style = self.draw_style(keys, elsewhere or [name], speed, rng)
+        clips.append((content, blend(target, other_clip(keys[1]), share), blend(*style, share)))
+        names.append((player[1], target_player[1]))
+    return *(torch.stack(images)[:, None] for images in zip(*clips)), names
 
 # %% ../nbs/05a_twins.ipynb #c043
 def own_recordings(run: Run) -> list[dict[str, dict[Path, str]]]:

@@ -1,0 +1,88 @@
+"""The objective on every kind of pair, and the rounds of the shipped model, short ones."""
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mst.autoencoder import load_autoencoder
+from mst.checkpoints import load_tensors, weights_digest
+from mst.features import FeatureConfig
+from mst.ldm import LDM, LDM_PRESETS
+from mst.run import Run
+from mst.train_ldm import LDM_TRAINING_PRESETS, LDMLoss, label_loss, main, train_mst
+from mst.training import model_weights
+from mst.twins import load_twins
+from test_render import needs_synthesizer
+
+ONE_EPOCH = replace(LDM_TRAINING_PRESETS["mst"], epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def twins():
+    return load_twins(Run(profile="smoke"), "val", (("plain",),))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    small = replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1)
+    return LDM(replace(LDM_PRESETS["mst"], unet=small), load_autoencoder())
+
+
+def loss_of(training, ldm, twins):
+    numbers = torch.tensor([i % len(twins) for i in range(4)])
+    return LDMLoss(training, twins=twins)(ldm.train(), numbers, torch.Generator().manual_seed(0))
+
+
+@needs_synthesizer
+@pytest.mark.parametrize("pairs", ["strangers", "own", "twins"])
+def test_every_term_with_its_weight(tiny, twins, pairs):
+    features = replace(ONE_EPOCH.compression, features=FeatureConfig("instruments"))
+    weighted = replace(ONE_EPOCH, pairs=pairs, reconstruction_weight=1., style_weight=3.,
+                       compression=features)
+    losses = loss_of(weighted, tiny, twins)
+    total = losses["diffusion"] + losses["reconstruction"] + 3 * losses["style"]
+    assert losses["loss"].item() == pytest.approx(total.item(), abs=1e-4)
+
+
+@needs_synthesizer
+def test_labels_in_the_loss(tiny, twins):
+    losses = loss_of(replace(ONE_EPOCH, label_weight=.1), tiny, twins)
+    total = losses["diffusion"] + .1 * losses["labels"]
+    assert losses["loss"].item() == pytest.approx(total.item(), abs=1e-5)
+
+
+def test_label_loss():
+    near = torch.tensor([[1., 0], [1, .1], [0, 1], [.1, 1]])
+    far = torch.tensor([[1., 0], [0, 1], [1, .1], [.1, 1]])
+    assert label_loss(near, list("aabb")) < .1 < 5 < label_loss(far, list("aabb"))
+    assert label_loss(near, list("abcd")).item() == 0.  # nobody to lie near to
+
+
+@needs_synthesizer
+def test_rounds_go_on_from_each_other(tmp_path):
+    """Two short ones: the second starts from the first, what is saved is their mean, and a second
+    call has nothing left to do."""
+    run, path = Run(profile="smoke", out=str(tmp_path)), tmp_path / "ldm.safetensors"
+    rounds = ((1, (("plain",),), (-1.5,), 0.), (1, (("plain",),), (-4.,), .5))
+    shipped = train_mst(run, path, rounds, (.25, .75), ())
+    info = load_tensors(path)[1]
+    assert info["rounds"] == [1, 1] and len(info["round_scores"]) == 3
+    assert [len(v) for v in info["curves"].values()] == [2, 2]
+    folders = [run.folder / name for name in ("shipped-ldm", "shipped-ldm-more")]
+    last = [load_tensors(folder / "last.safetensors") for folder in folders]
+    weights = [model_weights(tensors) for tensors, _ in last]
+    begun = LDM(LDM_PRESETS["mst"], load_autoencoder())
+    begun.load_state_dict(weights[0])
+    assert last[1][1]["config"]["start"] == weights_digest(begun) != weights_digest(shipped)
+    for name, value in shipped.unet.state_dict().items():
+        mean = torch.lerp(weights[0]["unet." + name], weights[1]["unet." + name], .75)
+        torch.testing.assert_close(value, mean, atol=1e-6, rtol=0)
+    again = train_mst(run, path, rounds, (.25, .75), ())
+    for a, b in zip(shipped.unet.state_dict().values(), again.unet.state_dict().values()):
+        assert torch.equal(a, b)
+
+
+def test_unknown_profile_is_said_in_a_line(capsys):
+    assert main(["--profile", "huge"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
