@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mst.run import Run
 from mst.ldm import LDM, LDM_PRESETS
-from mst.train_ldm import CachedImages, LDMLoss, ldm_training, pair_datasets
+from mst.cache import CachedImages
+from mst.train_ldm import LDMLoss, ldm_training, pair_datasets
 
 
 class ByteCounter(TorchDispatchMode):

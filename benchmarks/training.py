@@ -25,7 +25,8 @@ from mst.features import VGGishFeatureLoss, vggish_layers, load_instrument_net
 from mst.data import read_image
 from mst.run import Run
 from mst.ldm import LDM, LDM_PRESETS
-from mst.train_ldm import CachedImages, LDMLoss, ldm_training, pair_datasets
+from mst.cache import CachedImages
+from mst.train_ldm import LDMLoss, ldm_training, pair_datasets
 from mst.processes import has_bf16, keep_memory
 
 LIBRARY = ("plain loop", "images as bytes in memory", "latents and features kept", "channels last",

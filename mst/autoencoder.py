@@ -338,8 +338,8 @@ def latent_statistics(model: Autoencoder, images: Tensor, noise: float = .1) -> 
     the latent leaves in the image."""
     z = model.encoder(images)
     unit = (z - z.mean((0, 2, 3), keepdim=True)) / z.std((0, 2, 3), keepdim=True)  # by channel
-    moved = z + noise * z.std((0, 2, 3), keepdim=True) * torch.randn(z.shape,
-                                                                     generator=torch.Generator().manual_seed(0))
+    normal = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    moved = z + noise * z.std((0, 2, 3), keepdim=True) * normal
     smooth = psnr(model.decoder(z).clamp(0, 1), model.decoder(moved).clamp(0, 1)).mean()
     return {"std": z.std().item(), "kurtosis": unit.pow(4).mean().item() - 3,
             "smooth": smooth.item()}

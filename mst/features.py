@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvggish.mel_features import spectrogram_to_mel_matrix
@@ -117,7 +118,8 @@ def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
         except FileNotFoundError:
             raise FileNotFoundError(f"there are no VGGish weights at {path}") from None
         except Exception as e:
-            raise ValueError(f"{path} is not a file of VGGish weights ({type(e).__name__})") from None
+            kind = type(e).__name__
+            raise ValueError(f"{path} is not a file of VGGish weights ({kind})") from None
     state = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
     layers = vggish_layers()
     try:
@@ -269,28 +271,33 @@ class VGGishFeatureLoss(nn.Module):
                 found.append(x)
         return found
 
-    def compare(self, y: Tensor, references: list[Callable[[slice], list[Tensor]]]) -> list[Tensor]:
-        """The losses of images `y` [B, 1, 128, T] to several others, each given by a function from
-        a part of the batch to its features.
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.compare(y, [lambda part: self.features(x[part])])[0]
 
-        The features of `y` are computed once, and without a gradient on a CPU two images at a time,
-        whose maps stay in its cache.
+    def train(self, mode: bool = True) -> "VGGishFeatureLoss":
+        return super().train(False)  # a fixed judge
+
+# %% ../nbs/02a_features.ipynb #compare-code
+@patch
+def compare(self: VGGishFeatureLoss, y: Tensor,
+            references: list[Callable[[slice], list[Tensor]]]) -> list[Tensor]:
+    """The losses of images `y` [B, 1, 128, T] to several others, each given by a function from
+    a part of the batch to its features.
+
+    The features of `y` are computed once, and without a gradient on a CPU two images at a time,
+    whose maps stay in its cache.
 """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
-            size, losses = len(y) if torch.is_grad_enabled() or y.device.type != "cpu" else 2, [[] for _ in references]
-            for start in range(0, len(y), size):
-                part = slice(start, min(start + size, len(y)))
-                found = self.features(y[part])
-                for of, into in zip(references, losses):
-                    layers = torch.stack([squared_error(a, b) for a, b in zip(of(part), found)])
-                    into.append(layers.mean() * (part.stop - part.start) / len(y))
-            return [torch.stack(parts).sum() for parts in losses]
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor: return self.compare(y,
-                                                                           [lambda part: self.features(x[part])])[0]
-
-    def train(self,
-              mode: bool = True) -> "VGGishFeatureLoss": return super().train(False)  # a fixed judge
+    with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
+        losses = [[] for _ in references]
+        whole = torch.is_grad_enabled() or y.device.type != "cpu"
+        size = len(y) if whole else 2
+        for start in range(0, len(y), size):
+            part = slice(start, min(start + size, len(y)))
+            found = self.features(y[part])
+            for of, into in zip(references, losses):
+                layers = torch.stack([squared_error(a, b) for a, b in zip(of(part), found)])
+                into.append(layers.mean() * (part.stop - part.start) / len(y))
+        return [torch.stack(parts).sum() for parts in losses]
 
 # %% ../nbs/02a_features.ipynb #c054
 class LPIPSFeatureLoss(nn.Module):

@@ -103,10 +103,11 @@ def cached_note_probabilities(sound: bytes) -> np.ndarray:
 def note_scores(original: np.ndarray, other: np.ndarray, threshold: float = .3) -> dict[str, float]:
     """F1 and Jaccard distance of the notes that basic-pitch hears in two sounds [N], frame by
     frame; `chroma_f1`: octaves aside."""
-    a, b = cached_note_probabilities(np.asarray(original,
-                                                np.float32).tobytes()) > threshold, note_probabilities(other) > threshold
+    a = cached_note_probabilities(np.asarray(original, np.float32).tobytes()) > threshold
+    b = note_probabilities(other) > threshold
     a, b = a[:min(len(a), len(b))], b[:min(len(a), len(b))]
-    def chroma(x): return np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)  # [T, 12]
+    def chroma(x):  # [T, 12]
+        return np.pad(x, ((0, 0), (0, 8))).reshape(len(x), 8, 12).any(1)
     def f1(x, y): return float(2 * (x & y).sum() / max(x.sum() + y.sum(), 1))
     return {"note_f1": f1(a, b), "note_jaccard": float(1 - (a & b).sum() / max((a | b).sum(), 1)),
             "chroma_f1": f1(chroma(a), chroma(b))}

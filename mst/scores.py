@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['PROGRAMS', 'INSTRUMENTS', 'LOWEST', 'HIGHEST', 'TAIL', 'RENDER_RATE', 'GAIN', 'READING', 'VOICES', 'PLAN', 'Score',
-           'parse_score', 'read_scores', 'quiet_music21', 'read_parts', 'best_octave', 'fit_range', 'perform',
-           'score_notes', 'corpus_sources', 'tune_steps', 'tune_similarity', 'sounding_until', 'propose_score',
-           'piece_name', 'choose_scores', 'make_scores', 'corpus_pieces']
+           'score_problem', 'parse_score', 'read_scores', 'quiet_music21', 'corpus_root', 'part_notes', 'read_parts',
+           'best_octave', 'octaves_into_range', 'fit_range', 'perform', 'score_notes', 'corpus_files',
+           'collection_tunes', 'alternate', 'corpus_sources', 'tune_steps', 'tune_similarity', 'best_transposition',
+           'steady_tempo', 'sounding_until', 'propose_score', 'piece_name', 'plan_places', 'next_suitable',
+           'choose_scores', 'make_scores', 'corpus_pieces']
 
 # %% ../nbs/00e_scores.ipynb #imports
 import csv
@@ -14,6 +16,7 @@ import random
 import re
 import threading
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -47,10 +50,28 @@ class Score:
     split: str = ""    # train, val or test
     profile: str = ""  # smallest profile that uses the piece: smoke, quick or full
 
+# %% ../nbs/00e_scores.ipynb #ed832d2e
+def score_problem(score: Score) -> str | None:
+    "What is wrong with a score, in a line that begins with the column; None if it can be played."
+    source = score.source
+    if not re.fullmatch(r"[a-z0-9_]+", score.piece):
+        return f"piece {score.piece!r} may only have the characters a-z, 0-9 and _"
+    if not re.fullmatch(r"\d+( \d+)*", score.voices):
+        return f"voices must be numbers with a space between them, not {score.voices!r}"
+    if score.split not in ("train", "val", "test") or score.profile not in PROFILES:
+        return f"split must be train, val or test, profile one of {', '.join(PROFILES)}"
+    if not (0 < score.tempo <= 1000 and TAIL < score.seconds <= 3600
+            and abs(score.transpose) < 128):
+        return (f"tempo must be in 1 to 1000, seconds in {TAIL + 1:g} to 3600, transpose in -127 "
+                "to 127")
+    if (source[0] == "/" or ".." in source.split("/")
+            or not re.fullmatch(r"[^#\\\0]+(#[0-9]{1,6})?", source)):
+        return (f"source {source!r:.80} is no file of the corpus, or tune of one, such as a/b.mxl "
+                "or a/b.abc#12")
+
 # %% ../nbs/00e_scores.ipynb #c079
 def parse_score(row: dict, where: str) -> Score:
-    """A `Score` of a row of text, checked. ValueError, naming `where`, if a column is missing or
-    holds what it cannot."""
+    "A `Score` of a row of text. ValueError, naming `where`, if a column is missing or wrong."
     names = [f.name for f in fields(Score)]
     if missing := [n for n in names if not row.get(n)]:
         raise ValueError(f"{where}: nothing in column {', '.join(missing)}; the columns are "
@@ -60,84 +81,80 @@ def parse_score(row: dict, where: str) -> Score:
     except ValueError:
         raise ValueError(f"{where}: transpose, tempo and seconds must be whole numbers") from None
     score = Score(**{n: row[n] for n in names} | numbers)
-    if not re.fullmatch(r"[a-z0-9_]+", score.piece):
-        raise ValueError(f"{where}: piece {score.piece!r} may only have the characters a-z, 0-9 "
-                         "and _")
-    if not re.fullmatch(r"\d+( \d+)*", score.voices):
-        raise ValueError(f"{where}: voices must be numbers with a space between them, not "
-                         f"{score.voices!r}")
-    if score.split not in ("train", "val", "test") or score.profile not in PROFILES:
-        raise ValueError(f"{where}: split must be train, val or test, profile one of "
-                         f"{', '.join(PROFILES)}")
-    if not (0 < score.tempo <= 1000 and TAIL < score.seconds <= 3600
-            and abs(score.transpose) < 128):
-        raise ValueError(f"{where}: tempo must be in 1 to 1000, seconds in {TAIL + 1:g} to 3600, "
-                         "transpose in -127 to 127")
-    if score.source[0] == "/" or ".." in score.source.split("/") or not re.fullmatch(r"[^#\\\0]+(#[0-9]{1,6})?", score.source):
-        raise ValueError(f"{where}: source {score.source!r:.80} is no file of the corpus, or tune "
-                         "of one, such as a/b.mxl or a/b.abc#12")
+    if problem := score_problem(score):
+        raise ValueError(f"{where}: {problem}")
     return score
 
 # %% ../nbs/00e_scores.ipynb #c080
 def read_scores(path) -> list:
-    """The rows of a CSV file of scores as a list of `Score`. FileNotFoundError, or ValueError with
-    the line at fault."""
+    "The rows of a CSV file as a list of `Score`. FileNotFoundError, or ValueError with the line."
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such list of scores; make_scores() makes one")
     (_, header), *rows = csv_records(path) or [(1, [])]
-    scores = [parse_score(dict(zip(header, cells)), f"{path}, line {number}") for number,
-              cells in rows]
+    scores = [parse_score(dict(zip(header, cells)), f"{path}, line {line}")
+              for line, cells in rows]
     names = [s.piece for s in scores]
     if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise ValueError(f"{path}: more than one row is called {', '.join(twice)}; rename all but one")
+        raise ValueError(f"{path}: more than one row is called {', '.join(twice)}; rename all but "
+                         "one")
     return scores
 
 # %% ../nbs/00e_scores.ipynb #c084
-def quiet_music21():
-    """Import music21, and keep it from changing how a notebook shows figures."""
+def quiet_music21() -> None:
+    "Import music21, and keep it from changing how a notebook shows figures."
     import music21.ipython21
     music21.ipython21.load_ipython_extension = lambda shell: None  # a timer calls it
+
+def corpus_root() -> Path:
+    "Folder of the scores that music21 brings."
+    quiet_music21()
+    from music21 import common
+    return Path(common.getCorpusFilePath())
+
+# %% ../nbs/00e_scores.ipynb #5bd9ece5
+def part_notes(part) -> list:
+    "Notes (start, length, key) of a part of a music21 score, times in quarter notes."
+    return [(float(n.offset), float(n.quarterLength), pitch.midi)
+            for n in part.flatten().stripTies().notes
+            if n.quarterLength > 0 and "ChordSymbol" not in n.classes for pitch in n.pitches]
 
 # %% ../nbs/00e_scores.ipynb #c086
 READING = threading.Lock()
 
 def read_parts(source: str) -> list:
-    """The parts of a score of the music21 corpus, from the top: lists of notes (start, length,
-    key), times in quarter notes."""
-    quiet_music21()
-    from music21 import common, converter
+    "The parts of a score, from the top, as lists of notes. FileNotFoundError if it is not there."
     name, _, number = source.partition("#")
-    path = Path(common.getCorpusFilePath()) / name
-    if not path.is_file() or not path.resolve().is_relative_to(Path(common.getCorpusFilePath()).resolve()):
+    path = corpus_root() / name
+    if not path.is_file() or not path.resolve().is_relative_to(corpus_root().resolve()):
         raise FileNotFoundError(f"{name} is not in the music21 corpus; install music21 with its "
                                 "corpus (pip install music21)")
+    from music21 import converter
     with READING:
         score = converter.parse(path, number=int(number) if number else None, forceSource=True)
-        parts = [part.flatten().stripTies().notes for part in score.parts]
-        return [[(float(n.offset), float(n.quarterLength), pitch.midi) for n in part
-                 for pitch in n.pitches
-                 if n.quarterLength > 0 and "ChordSymbol" not in n.classes] for part in parts]
+        return [part_notes(part) for part in score.parts]
 
 # %% ../nbs/00e_scores.ipynb #c089
 def best_octave(keys: list) -> tuple:
-    """(number of keys that stay out of range, size of the shift, the shift) for the best shift by
-    whole octaves."""
+    "(keys that stay out of range, size of the shift, the shift) of the best shift by octaves."
     return min((sum(not LOWEST <= key + shift <= HIGHEST for key in keys), abs(shift), shift)
                for shift in (0, 12, -12, 24, -24))
+
+def octaves_into_range(key: int) -> int:
+    "Octaves by which a single key has to be moved into [LOWEST, HIGHEST]: 0 if it is there."
+    if key < LOWEST:
+        return -((key - LOWEST) // 12)
+    return -((key - HIGHEST + 11) // 12) if key > HIGHEST else 0
 
 # %% ../nbs/00e_scores.ipynb #c090
 def fit_range(
     voice: list,         # notes (start, length, key)
     transpose: int = 0,  # semitones
 ) -> list:
-    """The notes of a voice, moved by `transpose`, by whole octaves, and one by one by octaves into
-    [LOWEST, HIGHEST]."""
+    "The notes of a voice, moved into [LOWEST, HIGHEST]."
     shift = transpose + best_octave([key + transpose for *_, key in voice])[2]
-    def octaves(key):
-        return -((key - LOWEST) // 12) if key < LOWEST else -((key - HIGHEST
-                                                               + 11) // 12) if key > HIGHEST else 0
-    return [(start, length, key + shift + 12 * octaves(key + shift)) for start, length,
-            key in voice]
+    keys = [key + shift for *_, key in voice]
+    return [(start, length, key + 12 * octaves_into_range(key))
+            for (start, length, _), key in zip(voice, keys)]
 
 # %% ../nbs/00e_scores.ipynb #c093
 def perform(
@@ -145,7 +162,7 @@ def perform(
     tempo: float,    # quarter notes per minute
     seconds: float,  # what is later is left out
 ) -> list:
-    """Notes of pretty_midi, times in seconds from 0, ordered by start and key."""
+    "Notes of pretty_midi, times in seconds from 0, ordered by start and key."
     beat = 60 / tempo
     first = min(start for voice in voices for start, *_ in voice)
     lengths = {}
@@ -166,45 +183,53 @@ def score_notes(
     score: Score,
     parts: list = None,  # of the source, where they are read already
 ) -> list:
-    """The notes that the four recordings of a score play: pretty_midi notes, times in seconds."""
+    "The notes that the four recordings of a score play: pretty_midi notes, times in seconds."
     parts = parts or read_parts(score.source)
-    wanted = [int(v) for v in score.voices.split()]
-    if max(wanted) >= len(parts):
+    numbers = [int(v) for v in score.voices.split()]
+    if max(numbers) >= len(parts):
         raise ValueError(f"{score.source} has {len(parts)} parts, counted from 0; voices are "
                          f"{score.voices}")
-    if not (voices := [v for v in (fit_range(parts[i], score.transpose) for i in wanted) if v]):
+    if not (voices := [v for v in (fit_range(parts[i], score.transpose) for i in numbers) if v]):
         raise ValueError(f"{score.source}: no notes in voices {score.voices}")
     return perform(voices, score.tempo, score.seconds - TAIL)
+
+# %% ../nbs/00e_scores.ipynb #e87741a2
+def corpus_files(draw: random.Random, *patterns: str) -> list:
+    "Files of the music21 corpus that fit one of the patterns, in an order drawn with `draw`."
+    root = corpus_root()
+    names = sorted(p.relative_to(root).as_posix() for pattern in patterns
+                   for p in root.glob(pattern))
+    return draw.sample(names, len(names))
+
+# %% ../nbs/00e_scores.ipynb #5b86a4aa
+def collection_tunes(name: str) -> list:
+    "Sources `file#12` of all tunes in an ABC file of the music21 corpus."
+    text = (corpus_root() / name).read_text(errors="replace")
+    return [f"{name}#{number}" for number in re.findall(r"^X: *(\d+)", text, re.MULTILINE)]
+
+def alternate(*lists: list) -> list:
+    "The members of several lists, one of each in turn; longer ones go on alone."
+    return [member for group in zip_longest(*lists) for member in group if member]
 
 # %% ../nbs/00e_scores.ipynb #c127
 VOICES = {"melody": "0", "two_voice": "0 1", "three_voice": "0 1 2", "four_voice": "0 1 2 3"}
 
 def corpus_sources(seed: int = 0) -> dict:
-    """Scores of the music21 corpus that a corpus may be made of, {kind: [source]}, in an order
-    drawn with `seed`."""
-    quiet_music21()
-    from music21 import common
-    root = Path(common.getCorpusFilePath())
+    "Scores that a corpus may be made of, {kind: [source]}, in an order drawn with `seed`."
     draw = random.Random(seed)
-    def shuffled(found): return draw.sample(found, len(found))
-    def files(*patterns):
-        return shuffled(sorted(p.relative_to(root).as_posix() for pattern in patterns
-                               for p in root.glob(pattern)))
+    files = partial(corpus_files, draw)
     dances = files("ryansMammoth/*Reel.abc", "ryansMammoth/*Hornpipe.abc", "ryansMammoth/*Jig.abc")
-    airs = [f"{name}#{number}" for name in files("oneills1850/0[0-3]*.abc")
-            for number in re.findall(r"^X: *(\d+)", (root / name).read_text(errors="replace"),
-                                     re.MULTILINE)]
-    def mix(*pools): return [source for group in zip_longest(*pools) for source in group if source]
-    quartets = mix(files("haydn/*/*.mxl"), files("mozart/k[148]*/*.mxl"))
+    airs = [tune for name in files("oneills1850/0[0-3]*.abc") for tune in collection_tunes(name)]
+    quartets = alternate(files("haydn/*/*.mxl"), files("mozart/k[148]*/*.mxl"))
     chorales = files("bach/bwv*.mxl")
-    return {"melody": mix(dances, shuffled(airs)),
-            "two_voice": mix(chorales[0::3], quartets[0::2]),
-            "three_voice": mix(chorales[1::3], quartets[1::2]), "four_voice": chorales[2::3]}
+    return {"melody": alternate(dances, draw.sample(airs, len(airs))),
+            "two_voice": alternate(chorales[0::3], quartets[0::2]),
+            "three_voice": alternate(chorales[1::3], quartets[1::2]),
+            "four_voice": chorales[2::3]}
 
 # %% ../nbs/00e_scores.ipynb #c130
 def tune_steps(voice: list) -> set:
-    """All runs of six steps, in semitones, of the highest notes of a voice (start, length, key),
-    repeated notes left out."""
+    "All runs of six steps, in semitones, of the highest notes of a voice, without repeated notes."
     highest = {}
     for start, _, key in voice:
         highest[start] = max(key, highest.get(start, 0))
@@ -213,16 +238,30 @@ def tune_steps(voice: list) -> set:
     return {tuple(steps[i:i + 6]) for i in range(len(steps) - 5)}
 
 def tune_similarity(a: set, b: set) -> float:
-    """Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."""
+    "Share of the runs of steps that two tunes have in common, of the shorter one's: 0 to 1."
     return len(a & b) / max(1, min(len(a), len(b)))
 
+# %% ../nbs/00e_scores.ipynb #3ece3b45
+def best_transposition(voices: list) -> tuple:
+    "(notes that stay out of range, semitones) of the best transposition by at most a tritone."
+    def outside(transpose):
+        return sum(best_octave([key + transpose for *_, key in voice])[0] for voice in voices)
+    transpose = min(range(-6, 7), key=lambda t: (outside(t), abs(t), t))
+    return outside(transpose), transpose
+
+def steady_tempo(voices: list) -> int:
+    "Quarter notes per minute: 96, or what brings 1.5 to 4.5 onsets in a second."
+    starts = {start for voice in voices for start, *_ in voice}
+    end = max(start + length for voice in voices for start, length, _ in voice)
+    density = len(starts) / end  # onsets in a quarter
+    return round(min(max(96, 60 * 1.5 / density), 60 * 4.5 / density))
+
 # %% ../nbs/00e_scores.ipynb #c135
-def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
-    """Seconds from the start until all voices first rest for more than `longest_rest` seconds, or
-    the end."""
+def sounding_until(notes: list) -> float:
+    "Seconds from the start until all voices first rest for more than a second, or the end."
     end = 0.0
     for note in notes:
-        if note.start > end + longest_rest:
+        if note.start > end + 1:
             break
         end = max(end, note.end)
     return end
@@ -230,40 +269,32 @@ def sounding_until(notes: list, longest_rest: float = 1.0) -> float:
 # %% ../nbs/00e_scores.ipynb #c136
 def propose_score(
     source: str,
-    kind: str,
-    seconds: int = 18,  # at most
+    kind: str,         # melody, two_voice, three_voice or four_voice
+    seconds: int = 18, # at most
 ) -> tuple:
-    """(Score, tune) of a source, or (None, reason) if it does not suit. Piece, split and profile
-    have to be settled by others."""
-    wanted, parts = VOICES[kind], read_parts(source)
-    if len(parts) <= int(wanted[-1]) or not all(voices := [parts[int(v)] for v in wanted.split()]):
+    "(Score, tune) of a source, or (None, reason) if it does not suit."
+    numbers, parts = VOICES[kind], read_parts(source)
+    if (len(parts) <= int(numbers[-1])
+            or not all(voices := [parts[int(v)] for v in numbers.split()])):
         return None, "too few voices"
-    def outside(t): return sum(best_octave([key + t for *_, key in voice])[0] for voice in voices)
-    transpose = min(range(-6, 7), key=lambda t: (outside(t), abs(t), t))
-    if outside(transpose) > 0.05 * sum(map(len, voices)):
+    outside, transpose = best_transposition(voices)
+    if outside > 0.05 * sum(map(len, voices)):
         return None, "too wide a range"
-    starts = {start for voice in voices for start, *_ in voice}
-    # notes in a quarter
-    density = len(starts) / max(start + length for voice in voices for start, length, _ in voice)
-    # 1.5 to 4.5 in a second
-    tempo = round(min(max(96, 60 * 1.5 / density), 60 * 4.5 / density))
-    score = Score("", source, kind, wanted, transpose, tempo, seconds)
+    score = Score("", source, kind, numbers, transpose, steady_tempo(voices), seconds)
     until = sounding_until(score_notes(score, parts))
     score = replace(score, seconds=min(seconds, 3 * int((until + TAIL) // 3)))
-    return (score, tune_steps(voices[0])) if score.seconds >= min(seconds,
-                                                                  12) else (None,
-                                                                            "too short, or a long "
-                                                                            "rest")
+    if score.seconds < min(seconds, 12):
+        return None, "too short, or a long rest"
+    return score, tune_steps(voices[0])
 
 # %% ../nbs/00e_scores.ipynb #c138
 def piece_name(source: str) -> str:
-    """Name of a piece, of a-z, 0-9 and _, of its source: words in small letters, at most 60
-    characters."""
+    "Name of a piece, of a-z, 0-9 and _, of its source: small words, at most 60 characters."
     name, _, number = source.partition("#")
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", f"{Path(name).with_suffix('')} {number}")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60].strip("_")
 
-# %% ../nbs/00e_scores.ipynb #c141
+# %% ../nbs/00e_scores.ipynb #7042d131
 PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("smoke", "melody", 2, 1, 1), ("smoke", "two_voice", 1, 0, 0),
     ("quick", "melody", 8, 1, 2), ("quick", "two_voice", 3, 1, 1),
@@ -271,29 +302,35 @@ PLAN = [  # profile, kind, pieces to train on, to validate, to test
     ("full", "melody", 64, 7, 14), ("full", "two_voice", 24, 3, 6),
     ("full", "three_voice", 22, 3, 5), ("full", "four_voice", 18, 2, 5)]
 
-def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
-    """The rows of scores.csv that `plan` asks for, drawn from the music21 corpus with `seed`. Takes
-    minutes for all of them."""
-    sources = {kind: iter(found) for kind, found in corpus_sources(seed).items()}
-    chosen, tunes = [], []
+def plan_places(plan: list, seed: int) -> list:
+    "(profile, kind, split) of every piece that `plan` asks for; the splits in a drawn order."
     draw = random.Random(seed)
-    wanted = [(profile, kind, split) for profile, kind, *n in plan
-              for split in draw.sample(["train"] * n[0] + ["val"] * n[1] + ["test"] * n[2], sum(n))]
-    for profile, kind, split in tqdm(wanted, "choosing pieces", unit="piece"):
-        for source in sources[kind]:
-            score, tune = propose_score(source, kind, 9 if profile == "smoke" else 18)
-            if score and all(tune_similarity(tune, other) < 0.2 for other in tunes):
-                break
-        else:
-            raise ValueError(f"too few suitable scores of kind {kind}: ask for fewer in the plan")
-        chosen.append(replace(score, piece=piece_name(source), split=split, profile=profile))
+    return [(profile, kind, split) for profile, kind, *n in plan
+            for split in draw.sample(["train"] * n[0] + ["val"] * n[1] + ["test"] * n[2], sum(n))]
+
+# %% ../nbs/00e_scores.ipynb #c141
+def next_suitable(sources, kind: str, seconds: int, tunes: list) -> tuple:
+    "(Score, tune) of the first of `sources` that suits and is like none of `tunes`; ValueError."
+    for source in sources:
+        score, tune = propose_score(source, kind, seconds)
+        if score and all(tune_similarity(tune, other) < 0.2 for other in tunes):
+            return score, tune
+    raise ValueError(f"too few suitable scores of kind {kind}: ask for fewer in the plan")
+
+def choose_scores(seed: int = 0, plan: list = PLAN) -> list:
+    "The rows of scores.csv that `plan` asks for, drawn with `seed`. Takes minutes for all of them."
+    sources = {kind: iter(names) for kind, names in corpus_sources(seed).items()}
+    scores, tunes = [], []
+    for profile, kind, split in tqdm(plan_places(plan, seed), "choosing pieces", unit="piece"):
+        seconds = 9 if profile == "smoke" else 18
+        score, tune = next_suitable(sources[kind], kind, seconds, tunes)
+        scores.append(replace(score, piece=piece_name(score.source), split=split, profile=profile))
         tunes.append(tune)
-    return chosen
+    return scores
 
 # %% ../nbs/00e_scores.ipynb #c142
 def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
-    """Choose the pieces and write them to the CSV file `path`: how the committed `data/scores.csv`
-    was made."""
+    "Choose the pieces of `plan` with `seed` and write them to the CSV file `path`."
     scores = choose_scores(seed, plan)
     with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, [field.name for field in fields(Score)], lineterminator="\n")
@@ -303,7 +340,7 @@ def make_scores(path, seed: int = 0, plan: list = PLAN) -> list:
 
 # %% ../nbs/00e_scores.ipynb #c146
 def corpus_pieces(run: Run) -> list:
-    """The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."""
+    "The rows of data/scores.csv that belong to the run's profile, as a list of `Score`."
     used = PROFILES[:PROFILES.index(run.profile) + 1]
     return [score for score in read_scores(run.root / "data" / "scores.csv")
             if score.profile in used]

@@ -89,16 +89,16 @@ class SoundTransfer:
     `LDM.encode_style` made of a clip.
 
     Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP`
-    frames: there their noise is the same,
-    their latents are blended, and the later one's phases begin as the earlier one's: one sound can
-    become the other within a few frames.
+    frames: there their noise is the same, their latents are blended, and the later one's phases
+    begin as the earlier one's: one sound can become the other within a few frames.
 """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = 1,
                  guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
         if not 0 < strength <= 1:
             raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
-        self.ldm, self.vocoder, self.style, self.guidance_scale, self.seed = ldm, vocoder, style, guidance_scale, seed
+        self.ldm, self.vocoder, self.style = ldm, vocoder, style
+        self.guidance_scale, self.seed = guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps,
                                     max(1, round(strength * len(self.alphas))) - 1)
@@ -110,31 +110,35 @@ class SoundTransfer:
         middle = torch.from_numpy(window.mean(1, dtype=np.float32))[None].to(self.alphas.device)
         return self.log_mel.bands @ self.log_mel.spectrum(middle).abs().square()
 
-    def image(self, mel: Tensor, reference: Tensor, noise: Tensor,
-              before: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
-        `before` that it shares."""
-        z = self.ldm.encode(self.log_mel.image(mel, reference))
-        noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        if before is None:
-            self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
-        denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
-        z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
-        if before is not None:
-            n, edge = before.shape[-1], EDGE // 8
-            share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
-            z[..., :n] = torch.lerp(before, z[..., :n], share)
-        return self.ldm.decode(z).clamp(0, 1), z
+# %% ../nbs/07a_sound.ipynb #image-code
+@patch
+def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
+          before: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
+    `before` that it shares."""
+    z = self.ldm.encode(self.log_mel.image(mel, reference))
+    noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
+    if before is None:
+        self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
+    denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
+    z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
+    if before is not None:
+        n, edge = before.shape[-1], EDGE // 8
+        share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
+        z[..., :n] = torch.lerp(before, z[..., :n], share)
+    return self.ldm.decode(z).clamp(0, 1), z
 
-    def sound(self, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
-        """Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that
-        one's."""
-        magnitude = self.vocoder.magnitude(image) * reference.sqrt()
-        phase, meet = turning_phase(magnitude, HOP), EDGE - SEAM // 2
-        if before is not None:
-            phase = phase + (self.log_mel.spectrum(before)[..., meet].angle()
-                             - phase[..., meet])[..., None]
-        return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
+# %% ../nbs/07a_sound.ipynb #sound-code
+@patch
+def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
+    """Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that
+    one's."""
+    magnitude = self.vocoder.magnitude(image) * reference.sqrt()
+    phase, meet = turning_phase(magnitude, HOP), EDGE - SEAM // 2
+    if before is not None:
+        phase = phase + (self.log_mel.spectrum(before)[..., meet].angle()
+                         - phase[..., meet])[..., None]
+    return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
 
 # %% ../nbs/07a_sound.ipynb #c097
 @patch
@@ -254,7 +258,8 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tens
     sound = clip if isinstance(clip, np.ndarray) else AudioPreprocessor().load_audio(clip)[0]
     if not np.abs(sound).max(initial=0) > 1e-4:
         raise ValueError(f"{'the style clip' if clip is sound else clip}: holds only silence")
-    image = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(clearest_clip(sound))[None])[..., :STYLE_FRAMES]
+    clearest = torch.from_numpy(clearest_clip(sound))[None]
+    image = LogMel(AUDIO_PRESETS["mst"])(clearest)[..., :STYLE_FRAMES]
     return ldm.encode_style(image.to(ldm.forward_diffusion.alphas_cumprod.device))
 
 # %% ../nbs/07a_sound.ipynb #c102
@@ -313,15 +318,15 @@ def open_output(path: str | Path) -> Iterator[Path]:
     with atomic_path(path) as part:
         yield part
 
+# %% ../nbs/07a_sound.ipynb #transfer-code
 def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransfer,
                   progress: bool = True) -> dict[str, float]:
     """Write the content in another style to `output`, as long and as loud, at the same rate: wav,
     flac, ogg or mp3 by its suffix.
 
     `-` is standard input, or a wav file on standard output. The result's `seconds` of sound, and
-    how many were made in a second
-    (`times_real_time`). ValueError, FileNotFoundError or RuntimeError say in a line what cannot be
-    read or written; then nothing is left.
+    how many were made in a second (`times_real_time`). ValueError, FileNotFoundError or
+    RuntimeError say in a line what cannot be read or written; then nothing is left.
 """
     start = time.perf_counter()
     with open_sound(content) as f, open_output(output) as part:

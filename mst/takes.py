@@ -219,7 +219,8 @@ ALL_INSTRUMENTS = {name: (program, 0) for name,
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:
     """All that a recording depends on, as a line of text."""
     row = {n: getattr(score, n) for n in ("source", "voices", "transpose", "tempo", "seconds")}
-    font = f"{soundfont.name}, {soundfont.stat().st_size} bytes" if soundfont.is_file() else f"{soundfont.name}, {SAMPLES[program]}"
+    samples = f"{soundfont.stat().st_size} bytes" if soundfont.is_file() else SAMPLES[program]
+    font = f"{soundfont.name}, {samples}"
     how = {k: v for k, v in asdict(TAKES[take]).items()
            if k not in ("performance", "deep", "high", "chords") or v}
     extra = {} if take == "plain" else {"piece": score.piece, "take": take} | how
@@ -265,7 +266,8 @@ def render_piece(score: Score, output_path, instruments, soundfont: Path, take: 
         comment = recipe(score, program, take, soundfont)
         if read_recipe(path) == comment:
             continue
-        notes = notes or perform_take(score, how, draw)
+        if notes is None:
+            notes = perform_take(score, how, draw)
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
                   for n in notes]
         audio = render_notes(played, program, score.seconds, soundfont, room, how.gain)
@@ -296,6 +298,7 @@ def render_all(jobs: list, workers: int = None) -> dict:
             raise
     return failed
 
+# %% ../nbs/00g_takes.ipynb #whole
 def render_corpus(
     scores_csv,               # list of pieces, see `read_scores`
     output_path,              # gets {instrument}/{piece}.flac

@@ -107,8 +107,9 @@ def images_of(self: TwinImages, take: str, paths: dict[Path, str], semitones: tu
 def draw_blend_shares(rng: random.Random, blends: float, bands: int) -> Tensor | None:
     """Of another instrument's part: a share in [0, 1] for each band [bands, 1], along a line; None
     in all but `blends` of the draws."""
-    return torch.linspace(rng.random(), rng.random(), bands)[:,
-                                                             None] if rng.random() < blends else None
+    if rng.random() >= blends:
+        return None
+    return torch.linspace(rng.random(), rng.random(), bands)[:, None]
 
 def blend(one: Tensor, other: Tensor, share: Tensor | None) -> Tensor:
     "Bytes so far on the way from one clip to another; the first where `share` is None."
@@ -120,7 +121,8 @@ def sounds(clip: Tensor, share: float, range_db: float = TwinImages.range_db) ->
     return ((clip.amax(0) > 255 * (1 - 60 / range_db)).float().mean() >= share).item()
 
 def draw_players(recordings: dict, rng: random.Random, same: float) -> tuple[tuple, tuple]:
-    "(take, instrument) of content and target among those that play a piece; one for both, at times."
+    """(take, instrument) of content and target among those that play a piece; one for both, at
+    times."""
     players = sorted({instrument for _, instrument in recordings})
     others = 4 / max(8, sum(player not in INSTRUMENTS for player in players))
     weights = [1. if player in INSTRUMENTS else others for player in players]
@@ -187,7 +189,8 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
     clips, names = [], []
     for number in numbers:
         name, recordings = self.pieces[self.places[number][0]]
-        (player, target_player), speed, first, (content, target) = self.draw_place(number, rng, same)
+        (player, target_player), speed, first, (content,
+                                                target) = self.draw_place(number, rng, same)
         def other_clip(key): return self.cut(recordings[key][speed], first)
         key = rng.choice(sorted(recordings))
         content = blend(content, other_clip(key), draw_blend_shares(rng, blends, len(content)))
@@ -249,10 +252,12 @@ def clips_to_images(clips: list[Tensor], generator: torch.Generator, vary: bool,
                     max_db: float = AUDIO_PRESETS["mst"].max_db) -> list[Tensor]:
     """Content, target and style images in [0, 1] of what `TwinImages.draw` cut; each clip's loudest
     place is 1, or lower if varied."""
-    # dB
-    content, target, style = (((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300) for clip in clips)
+    content, target, style = (  # dB
+        ((clip.float() / 255 - 1) * TwinImages.range_db).masked_fill(clip == 0, -300)
+        for clip in clips)
     size, rand = (len(content), 1, 1, 1), {"generator": generator, "device": content.device}
-    def headroom(): return random_headroom(len(content), generator).view(size) * vary  # dB
+    def headroom():  # dB
+        return random_headroom(len(content), generator).view(size) * vary
     if vary:
         place = torch.linspace(0, 1, content.shape[2], device=content.device)
         def equaliser(depth):

@@ -56,8 +56,8 @@ def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
 # %% ../nbs/03_vocoder.ipynb #c050
 INVERSIONS = ("librosa", "multiplicative")
 
-def mel_image_to_audio(image,
-                       # PIL image, uint8 pixels, or floats in [0, 1], numpy or torch: [n_mels, T] or [1, n_mels, T]
+def mel_image_to_audio(image,  # PIL image, uint8 pixels, or floats in [0, 1], numpy or torch:
+                       # [n_mels, T] or [1, n_mels, T]
                        config: AudioConfig = AudioConfig(),
                        n_iter: int = 32,  # of Griffin-Lim
                        inversion: str = "librosa",
@@ -257,22 +257,23 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
         autoencoder = deepcopy(autoencoder).eval().to(device)
     def loss_fn(net, batch, generator):
         samples = (training.frames - 1) * config.hop_length
-        sounds = augment_sounds(batch[0], samples,
-                                generator) if net.training else batch[0][:,
-                                                                         :samples].float() / 32768
+        if net.training:
+            sounds = augment_sounds(batch[0], samples, generator)
+        else:
+            sounds = batch[0][:, :samples].float() / 32768
         power = log_mel.spectrum(sounds).abs().square()
         mel = log_mel.bands @ power
-        reference = random_reference(mel,
-                                     generator) if net.training else mel.amax((1,
-                                                                               2)).clamp(min=1e-10)
+        if net.training:
+            reference = random_reference(mel, generator)
+        else:
+            reference = mel.amax((1, 2)).clamp(min=1e-10)
         image = log_mel.image(mel, reference)
         if through and net.training:
             with torch.no_grad():
                 image = torch.cat([autoencoder(image[:through])[0].clamp(0, 1), image[through:]])
-        return spectrum_loss(net(image),
-                             10 * (power / reference[:, None, None]).clamp(min=1e-12).log10(),
-                             5 - config.max_db)
-    # those come after it
+        relative = power / reference[:, None, None]
+        return spectrum_loss(net(image), 10 * relative.clamp(min=1e-12).log10(), 5 - config.max_db)
+    # those come after the network
     network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}
     settings = {"vocoder": network, "training": asdict(training),
                 "clips": [len(train_set), len(valid_set)],
@@ -312,8 +313,9 @@ def sound_scores(original: np.ndarray, other: np.ndarray, ear: SoundJudge,
     probabilities of `instrument`."""
     n = min(len(original), len(other))
     original, other = original[:n], other[:n]
-    probabilities = ear([original, other])[:,
-                                           ear.classes.index(instrument)] if instrument in ear.classes else [float("nan")] * 2
+    probabilities = [float("nan")] * 2
+    if instrument in ear.classes:
+        probabilities = ear([original, other])[:, ear.classes.index(instrument)]
     return {**note_scores(original, other), "mfcc": mfcc_distance(original, other),
             "stft": stft_distance(original, other),
             "judge_original": float(probabilities[0]), "judge": float(probabilities[1])}

@@ -151,7 +151,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def playlist(self, suffix, wanted):
         "A stream whose only part is a file of the client's machine."
-        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfile://{self.server.folder}/sound.mp3\n#EXT-X-ENDLIST\n".encode()
+        lines = ("#EXTM3U", "#EXT-X-TARGETDURATION:3", "#EXTINF:3,",
+                 f"file://{self.server.folder}/sound.mp3", "#EXT-X-ENDLIST", "")
+        text = "\n".join(lines).encode()
         self.start(len(text), "application/vnd.apple.mpegurl")
         self.wfile.write(text)
 

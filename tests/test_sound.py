@@ -37,7 +37,8 @@ def test_as_long_as_the_content(violin, n):
 
 def test_who_sits_on_the_left_stays_there(violin):
     left = (noise(3 * 44_100, 2) * [1, 0]).astype(np.float32)
-    result = np.concatenate(list(restyle(lambda: [left[:50_000], left[50_000:]], 44_100, 2, violin)))
+    result = np.concatenate(list(restyle(lambda: [left[:50_000], left[50_000:]], 44_100, 2,
+                                         violin)))
     assert result.shape == left.shape
     assert np.square(result[:, 1]).mean() < .01 * np.square(result[:, 0]).mean()
 
@@ -55,7 +56,8 @@ def test_what_is_no_style():
 
 
 @pytest.mark.parametrize("rate, channels, n", [
-    (8000, 1, 800), (22_050, 2, 2205), (44_100, 1, 4410), (48_000, 2, 30_001), (96_000, 1, 150_000)])
+    (8000, 1, 800), (22_050, 2, 2205), (44_100, 1, 4410), (48_000, 2, 30_001),
+    (96_000, 1, 150_000)])
 def test_as_many_samples_whatever_the_file(violin, tmp_path, rate, channels, n):
     content = tmp_path / "content.flac"
     sf.write(content, noise(n, channels), rate)
