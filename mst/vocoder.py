@@ -263,10 +263,8 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
             sounds = batch[0][:, :samples].float() / 32768
         power = log_mel.spectrum(sounds).abs().square()
         mel = log_mel.bands @ power
-        if net.training:
-            reference = random_reference(mel, generator)
-        else:
-            reference = mel.amax((1, 2)).clamp(min=1e-10)
+        loudest = mel.amax((1, 2)).clamp(min=1e-10)
+        reference = random_reference(mel, generator) if net.training else loudest
         image = log_mel.image(mel, reference)
         if through and net.training:
             with torch.no_grad():
