@@ -66,22 +66,28 @@ def run_command(parser: argparse.ArgumentParser,
 
 # %% ../nbs/07b_commands.ipynb #c107
 def positive_int(text: str) -> int:
-    "A whole number above 0, for argparse."
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    "An argument: a whole number above 0."
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 def parse_guidance(text: str) -> float | None:
     "An argument: a scale, or auto for one that is chosen."
-    return None if text == "auto" else float(text)
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 def parse_shard(text: str) -> tuple[int, int]:
-    "The first of four, `1/4`, as (1, 4), for argparse."
-    i, n = map(int, text.split("/"))
-    in_shard("", (i, n))  # ValueError if there is no such shard
+    "An argument: the first of four, `1/4`, as (1, 4)."
+    try:
+        i, n = map(int, text.split("/"))
+        in_shard("", (i, n))  # ValueError if there is no such shard
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard; 1/4 is the first of 4") from None
     return i, n
 
-# %% ../nbs/07b_commands.ipynb #03b16312
+# %% ../nbs/07b_commands.ipynb #78489b1c
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
     parser = argparse.ArgumentParser(
@@ -107,7 +113,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="no progress, only errors")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #eb5e0699
+# %% ../nbs/07b_commands.ipynb #695680d8
 def output_path(content: str, output: str | None, styles: list[str]) -> str:
     "Where the result of a content goes: `output` itself, or into that folder."
     if output == "-" or output and not Path(output).is_dir():
@@ -203,7 +209,7 @@ def build_parser() -> argparse.ArgumentParser:
              "there, in one folder, run once without it: that balances")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #086030f9
+# %% ../nbs/07b_commands.ipynb #8f8abb65
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
@@ -231,7 +237,7 @@ def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     return Run.start("mst", args.profile, args.device, args.seed, args.out,
                      str(Path(data).resolve()) if data else "", command)
 
-# %% ../nbs/07b_commands.ipynb #51ed2424
+# %% ../nbs/07b_commands.ipynb #931b7aeb
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
     parser = argparse.ArgumentParser(
@@ -250,7 +256,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_run(parser, "full")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #d9cfe8ac
+# %% ../nbs/07b_commands.ipynb #819f1f33
 def with_epochs(training, epochs: int | None):
     "A training's configuration with so many epochs; None: as it is."
     return replace(training, epochs=epochs or training.epochs)
@@ -319,7 +325,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add_run(parser, "quick")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #3978e9a9
+# %% ../nbs/07b_commands.ipynb #daa025c7
 def evaluated_methods(ldm: LDM, vocoder: Vocoder, seed: int, steps: int,
                       guidance: float | None) -> dict[str, Method]:
     "The rows of `mst_evaluate`; the last is given the twin as its content."

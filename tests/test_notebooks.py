@@ -3,6 +3,7 @@ each other."""
 import ast
 import json
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,6 @@ from run_notebooks import chapters, notebooks
 
 CHAPTERS = ["00_data", "01_training", "02_autoencoder", "03_vocoder", "04_ldm", "05_train_ldm",
             "06_evaluate", "07_ddim"]
-AFTER = "07"  # its workshops build on it; those of the other chapters prepare them
 PARAMETERS = ["preset", "profile", "device", "seed", "out", "data"]
 # /one/two, but neither a URL nor a relative path, nor what a Debian has
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<>~*)}\]$\\-])/(?!usr/|dev/)[A-Za-z][\w.-]*/[\w.-]+")
@@ -27,13 +27,6 @@ def read(path):
 
 def default_exp(path):
     return re.findall(r"(?m)^#\|\s*default_exp\s+(\S+)", "\n".join(c.source for c in read(path)[1]))
-
-
-def order(stem):
-    """Where a notebook stands among those that may import each other: workshops before their
-    chapter, but for the last."""
-    number, letter, _ = re.fullmatch(r"(\d\d)([a-z]?)_(\w+)", stem).groups()
-    return number, bool(letter) == (number == AFTER), letter
 
 
 def test_all_eight_are_there():
@@ -121,20 +114,24 @@ def imported_modules(source):
 
 
 def test_modules_import_only_what_stands_above_them():
-    place = {p.stem.partition("_")[2]: order(p.stem) for p in notebooks(ROOT / "nbs")}
-    assert set(place) == {p.stem for p in (ROOT / "mst").glob("[!_]*.py")}
-    for name in place:
-        for other in imported_modules((ROOT / "mst" / f"{name}.py").read_text(encoding="utf-8")):
-            assert place[other] < place[name], f"{name} imports {other}"
+    """No module imports from a later number, and within a number there is no circle."""
+    numbers = {p.stem.partition("_")[2]: p.stem[:2] for p in notebooks(ROOT / "nbs")}
+    assert set(numbers) == {p.stem for p in (ROOT / "mst").glob("[!_]*.py")}
+    imports = {name: set(imported_modules((ROOT / f"mst/{name}.py").read_text(encoding="utf-8")))
+               for name in numbers}
+    for name, others in imports.items():
+        for other in others:
+            assert numbers[other] <= numbers[name], f"{name} imports {other}"
+    TopologicalSorter(imports).prepare()  # CycleError names them
 
 
 def test_shown_cells_import_only_what_stands_above_them():
     """A workshop may show its parts on what others of its chapter make."""
-    place = {p.stem.partition("_")[2]: order(p.stem) for p in notebooks(ROOT / "nbs")}
+    numbers = {p.stem.partition("_")[2]: p.stem[:2] for p in notebooks(ROOT / "nbs")}
     for path in notebooks(ROOT / "nbs"):
         for cell in read(path)[1]:
             for other in imported_modules(re.sub(r"(?m)^\s*[%!].*$", "", cell.source)):
-                assert place[other][0] <= path.stem[:2], f"{path.stem} imports {other}"
+                assert numbers[other] <= path.stem[:2], f"{path.stem} imports {other}"
 
 
 def test_json_is_as_nbdev_writes_it():

@@ -64,7 +64,7 @@ def test_rendering(tmp_path, way):
 def test_no_such_shard(tmp_path, capsys, text):
     with pytest.raises(SystemExit, match="2"):
         build_main([str(tmp_path), f"--shard={text}"])
-    assert f"argument --shard: invalid shard value: '{text}'" in capsys.readouterr().err
+    assert f"argument --shard: '{text}' is no shard" in capsys.readouterr().err
 
 
 @needs_synthesizer
