@@ -10,7 +10,7 @@ import pytest
 import torch
 from mst import run as module
 from mst.run import (
-    PARAMETERS, PROFILES, Run, check_number, image_arrays, print_table, project_root, show_images,
+    PARAMETERS, PROFILES, Run, check_result, image_arrays, print_table, project_root, show_images,
     tex_row, unknown_parameters)
 
 
@@ -90,7 +90,7 @@ def test_numbers_are_merged_and_cleared_of_numpy(example):
                                          ("a", [1])])
 def test_number_that_cannot_be_printed(example, name, value):
     with pytest.raises(ValueError, match="snake_case|finite"):
-        check_number(name, value)
+        check_result(name, value)
     with pytest.raises(ValueError, match="snake_case|finite"):
         example.record(**{name: value})
     assert not (example.folder / "numbers").exists()

@@ -15,7 +15,7 @@ from mst.run import project_root
 from mst.scores import INSTRUMENTS, LOWEST, RENDER_RATE, Score, read_scores, score_notes
 from mst.takes import (
     HELD_OUT_TAKE, MORE, OTHERS, RARE, TRAIN_TAKES, UNHEARD, add_expression, lower_octaves,
-    raise_octaves, read_recipe, render_corpus, render_pieces, ringing_chords)
+    raise_octaves, read_recipe, render_all, render_corpus, ringing_chords)
 
 SCORES = read_scores(project_root() / "data" / "scores.csv")
 needs_synthesizer = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
@@ -177,5 +177,5 @@ def test_a_full_disk_stops_all(tmp_path, monkeypatch):
         raise WriteError("the disk is full")
     monkeypatch.setattr(takes, "render_piece", full)
     with pytest.raises(WriteError, match="the disk is full"):
-        render_pieces([(s, ["harp"]) for s in SCORES[:40]], tmp_path, "plain", 1)
+        render_all([(s, tmp_path) for s in SCORES[:40]], workers=1)
     assert 1 <= len(begun) < 40
