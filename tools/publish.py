@@ -1,13 +1,11 @@
 """Bring what a run made to what is committed: `python tools/publish.py PROFILE`, then nbdev_clean.
 
 The outputs of all notebooks go into nbs/, the benchmark table into README.md, the figures that the
-report includes and the
-README shows into figures/, and tables, numbers and the PDF into report/.
+report includes and the README shows into figures/, and tables, numbers and the PDF into report/.
 
 Of outputs, only what reads well without running is kept: no progress bars, warnings, widgets or
-paths of this
-machine. Refuses an
-output whose code is not the notebook's, an error, a picture over 100 KB, a notebook over 1.5 MB.
+paths of this machine. Refuses an output whose code is not the notebook's, an error, a picture over
+100 KB, a notebook over 1.5 MB.
 """
 import base64
 import csv

@@ -2,16 +2,13 @@
 [PRESET [all]]]`.
 
 The eight chapters, `NN_name.ipynb`, and of the workshops behind them, `NNx_name.ipynb`, those that
-measure something for the
-report; with `all`, every one. What is up to date is not run again.
+measure something for the report; with `all`, every one. What is up to date is not run again.
 
 A notebook is up to date if its code, the modules it imports, the committed data that these name and
-the notebooks run before it
-are what they were when its output was written. A hash of these lies in the output's metadata, so
-that time stamps do not matter
-and an output without its hash cannot exist. Outputs are moved into place when complete: a run that
-was killed goes on with the
-notebook it was in.
+the notebooks run before it are what they were when its output was written. A hash of these lies in
+the output's metadata, so that time stamps do not matter and an output without its hash cannot
+exist. Outputs are moved into place when complete: a run that was killed goes on with the notebook
+it was in.
 """
 import fcntl
 import hashlib
