@@ -2,11 +2,9 @@
 the report describes.
 
 The plain loop decodes PNG, runs the frozen encoder and puts both images through the feature network
-in every step, in 32 bits, with
-plain AdamW. What makes the library faster is added one thing at a time. All start from the same
-weights and draw the same noise, so
-their losses can be compared step by step. Twice: with the feature network of profile `quick`, and
-with one of VGGish's size, as in
+in every step, in 32 bits, with plain AdamW. What makes the library faster is added one thing at a
+time. All start from the same weights and draw the same noise, so their losses can be compared step
+by step. Twice: with the feature network of profile `quick`, and with one of VGGish's size, as in
 profile `full` (untrained here: its weights are a download, its speed is the same). Last, where
 there is a g++, what compiling would add.
 """

@@ -4,12 +4,10 @@ runs/PROFILE/numbers/*.json  ->  runs/PROFILE/report/numbers.tex    key `ae_psnr
 macro \\numAePsnrOneSix
 
 Figures and tables are read where they lie, in runs/PROFILE and in report/benchmarks, which holds
-what the benchmarks measured
-last (tools/latex.sh names these folders to LaTeX).
+what the benchmarks measured last (tools/latex.sh names these folders to LaTeX).
 
 \\runPreset, \\runProfile, \\runDevice and \\runSeed are what the notebooks printed when they
-started. Fails if the report
-uses a figure, a table or a number that the run did not write.
+started. Fails if the report uses a figure, a table or a number that the run did not write.
 """
 import json
 import os

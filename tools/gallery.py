@@ -2,10 +2,9 @@
 runs/site/index.html and what it links to.
 
 For each ordered pair of instruments a test piece: the content, the style clip, what the shipped
-model makes of them, and the twin; and
-what the model of preset report makes of them, where the run of this profile has trained one. Then
-the notebooks. All of it opens from
-disk, without a server or a network.
+model makes of them, and the twin; and what the model of preset report makes of them, where the run
+of this profile has trained one. Then the notebooks. All of it opens from disk, without a server or
+a network.
 """
 import html
 import re

@@ -2,10 +2,9 @@
 where there is one.
 
 Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for
-each of the four instruments),
-and ablation, whose scores go to data/ablation.csv; all of them without a name. A training that was
-stopped goes on after its last
-epoch. The corpus is that of profile full, rendered where it is missing.
+each of the four instruments), and ablation, whose scores go to data/ablation.csv; all of them
+without a name. A training that was stopped goes on after its last epoch. The corpus is that of
+profile full, rendered where it is missing.
 """
 import sys
 import time
