@@ -135,7 +135,7 @@ def test_what_cannot_be_done_ends_with_2(tmp_path, monkeypatch, capsys, command,
     (parse_shard, ["0/4", "5/4", "1", "1/2/3", "a/b", "1/0"])])
 def test_arguments_that_are_refused(parse, texts):
     for text in texts:
-        with pytest.raises(ValueError):
+        with pytest.raises(argparse.ArgumentTypeError, match=" is n"):
             parse(text)
 
 
