@@ -39,8 +39,9 @@ def building(profile, pieces):
 
     def build():
         with tempfile.TemporaryDirectory() as folder:
-            made = build_dataset_folder_structure(corpus.recordings, folder, trim=False,
-                                                  balance=False, stems=stems)
+            made = build_dataset_folder_structure(
+                corpus.recordings, folder, trim=False, balance=False, stems=stems
+            )
         return sum(sum(counts.values()) for counts in made.images.values())
     return build
 
@@ -49,8 +50,8 @@ def training(profile, batch, frames=128, kept=1000):
     ldm = LDM(LDM_PRESETS["report"]).to(memory_format=torch.channels_last)
     loss_fn = LDMLoss(ldm_training(Run(profile=profile)))
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad], fused=True)
-    (content, style), generator = torch.rand(2, batch, 1, 128,
-                                             frames), torch.Generator().manual_seed(0)
+    content, style = torch.rand(2, batch, 1, 128, frames)
+    generator = torch.Generator().manual_seed(0)
     names = [""] * batch
 
     def step():
@@ -71,12 +72,11 @@ def transferring(profile, seconds, steps=1):
 
 
 def evaluating(profile, recordings):
-    everything, vocoder, ear = rendered_recordings(Run(profile=profile), "test",
-                                                   1), load_vocoder(), SoundJudge()
+    everything = rendered_recordings(Run(profile=profile), "test", 1)
+    vocoder, ear = load_vocoder(), SoundJudge()
     contents = dict(list(sorted(everything.items(), key=lambda item: item[0].stem))[:recordings])
-    cases, method = sound_cases(contents,
-                                everything), through_images(make_transfer(load_ldm(), None, 1),
-                                                            vocoder)
+    cases = sound_cases(contents, everything)
+    method = through_images(make_transfer(load_ldm(), None, 1), vocoder)
     return lambda: score_sounds(*apply_method(method, cases), cases, ear, vocoder.config.audio)
 
 
@@ -146,8 +146,11 @@ def main(smoke):
         rows.append([name, WORK[name][0], f"{smallest} to {b}", f"{seconds:.2g} to {more:.2g}",
                      f"{more / less / (b / a):.2f}",
                      f"{math.log(more / less) / math.log(b / a):.2f}", f"{memory:.0f}"])
-    points = [[name, str(size), f"{t:.4g}", f"{mb:.0f}"] for name, of in found.items() for size,
-              (t, mb) in of.items()]
+    points = [
+        [name, str(size), f"{t:.4g}", f"{mb:.0f}"]
+        for name, of in found.items()
+        for size, (t, mb) in of.items()
+    ]
     run.table("bench_cost_points", ["work", "size", "seconds", "MB"], points)
     run.save_figure(draw(found), "cost")
     header = ["work", "against", "size", "seconds", "ratio", "exponent", "MB"]

@@ -17,9 +17,13 @@ def main(smoke):
     order = torch.cat([torch.randperm(num_pairs, generator=torch.Generator().manual_seed(k))
                        for k in range(epochs)])
     batches = pairs[order[:steps * batch_size]].split(batch_size)
-    losses = {name: torch.tensor([of(batch) for batch in batches]) for name, of in
-              (("plain loop", step["plain loop"]),
-               ("library", [of for part, of in step.items() if part in LIBRARY][-1]))}
+    losses = {
+        name: torch.tensor([of(batch) for batch in batches])
+        for name, of in (
+            ("plain loop", step["plain loop"]),
+            ("library", [of for part, of in step.items() if part in LIBRARY][-1]),
+        )
+    }
     means = {name: loss.view(-1, mean).mean(1) for name, loss in losses.items()}
     fig, ax = plt.subplots(figsize=(5, 2.4), layout="constrained")
     for (name, loss), line in zip(means.items(), ("C1-", "C0--")):
@@ -27,10 +31,12 @@ def main(smoke):
     ax.set(xlabel="steps", ylabel=f"loss, mean of {mean} steps"), ax.legend()
     results = measure.results(smoke)
     results.save_figure(fig, "curves")
-    ratio = {of: loss["library"] / loss["plain loop"] for of,
-             loss in (("step", losses), ("mean", means))}
-    apart = {f"bench_curves_{of}_apart": f"{100 * (r - 1).abs().max():.2g}" for of,
-             r in ratio.items()}
+    ratio = {
+        of: loss["library"] / loss["plain loop"] for of, loss in (("step", losses), ("mean", means))
+    }
+    apart = {
+        f"bench_curves_{of}_apart": f"{100 * (r - 1).abs().max():.2g}" for of, r in ratio.items()
+    }
     rows = [[str((k + 1) * mean), *(f"{loss[k]:.4f}" for loss in means.values()), f"{r:.4f}"]
             for k, r in enumerate(ratio["mean"])]
     measure.finish(results, "curves", ["steps", *means, "ratio"], rows, **apart,

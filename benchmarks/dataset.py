@@ -21,8 +21,9 @@ def librosa_loop(recordings, folder):
             audio, _ = librosa.load(path, sr=22050)
             for k, start in enumerate(range(0, len(audio), 66150)):
                 chunk = librosa.util.fix_length(audio[start:start + 66150], size=66150)
-                mel = librosa.feature.melspectrogram(y=chunk, sr=22050, n_fft=2048, hop_length=512,
-                                                     n_mels=128)
+                mel = librosa.feature.melspectrogram(
+                    y=chunk, sr=22050, n_fft=2048, hop_length=512, n_mels=128
+                )
                 decibels = np.full_like(mel, -80)
                 if mel.max() > 1e-10:
                     decibels = librosa.power_to_db(mel, ref=mel.max(), top_db=80)
@@ -58,8 +59,10 @@ def main(smoke):
     assert max(a.max() for a in apart) <= 1
     same = 100 * np.mean([a.max() == 0 for a in apart])
     ratio = times["librosa"] / times["library"]
-    rows = [[name, str(len(ours)), f"{len(ours) / t:.0f}", f"{times['librosa'] / t:.2f}"] for name,
-            t in times.items()]
+    rows = [
+        [name, str(len(ours)), f"{len(ours) / t:.0f}", f"{times['librosa'] / t:.2f}"]
+        for name, t in times.items()
+    ]
     measure.finish(measure.results(smoke), "dataset", ["way", "images", "images/s", "ratio"], rows,
                    bench_dataset_ratio=f"{ratio:.1f}",
                    bench_dataset_images=len(ours), bench_dataset_same=f"{same:.1f}")

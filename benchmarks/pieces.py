@@ -26,10 +26,13 @@ def main(smoke):
     log_mel = LogMel(vocoder.config.audio)
     methods = {
         "copy content": lambda content, style: (log_mel(content), content),
-        "preset mst": through_images(make_transfer(ldm, num_inference_steps=1, seed=run.seed,
-                                                   guidance_scale=None), vocoder),
+        "preset mst": through_images(
+            make_transfer(ldm, num_inference_steps=1, seed=run.seed, guidance_scale=None), vocoder
+        ),
         "twin through autoencoder and vocoder": through_images(
-            lambda content, style: through_autoencoder(ldm, content), vocoder)}
+            lambda content, style: through_autoencoder(ldm, content), vocoder
+        ),
+    }
     measures = {m: MEASURES[m] for m in ("lsd_image", "lsd_audio", "note_f1")}
     # of so many cases, one is less than a percent
     measures["is_target"] = *MEASURES["is_target"][:2], 1
@@ -53,8 +56,10 @@ def main(smoke):
                                    for v in (s[m].mean(), *bootstrap_interval(s[m], cases.pieces)))
                 row.append(mean if m == "lsd_image" else f"{mean} [{', '.join(interval)}]")
             heard = dict(zip(("", "_low", "_high"), (mean, *interval)))  # the last measure
-            numbers |= {f"bench_pieces_{font}_{short[name]}_is_target{which}": v for which,
-                        v in heard.items()}
+            numbers |= {
+                f"bench_pieces_{font}_{short[name]}_is_target{which}": v
+                for which, v in heard.items()
+            }
             rows.append([*row, f"{s['lsd_audio'].mean() / copied:.2f}"])
         _, ours, ceiling = (s["note_f1"].mean() for s in found.values())
         numbers[f"bench_pieces_{font}_share"] = f"{100 * ours / ceiling:.0f}"

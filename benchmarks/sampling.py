@@ -19,10 +19,13 @@ def diffusers_scheduler(ldm):
     """Theirs, with this model's noise schedule."""
     alphas, config = ldm.forward_diffusion.alphas_cumprod, ldm.config.diffusion
     betas = 1 - alphas / torch.cat([torch.ones(1), alphas[:-1]])
-    scheduler = DDIMScheduler(num_train_timesteps=len(alphas), trained_betas=betas.tolist(),
-                              clip_sample=False, timestep_spacing="trailing",
-                              prediction_type={"v": "v_prediction",
-                                               "noise": "epsilon"}[config.prediction])
+    scheduler = DDIMScheduler(
+        num_train_timesteps=len(alphas),
+        trained_betas=betas.tolist(),
+        clip_sample=False,
+        timestep_spacing="trailing",
+        prediction_type={"v": "v_prediction", "noise": "epsilon"}[config.prediction],
+    )
     scheduler.alphas_cumprod = alphas  # to the last bit
     return scheduler
 

@@ -69,8 +69,10 @@ def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinI
                                           f"ablation-{k}-{seed}", train_set, valid_set)
             scores = quick_scores(ldm, valid_set, size=size)
             if training.drop_style:
-                scores |= {f"{m}_guided": v for m,
-                           v in quick_scores(ldm, valid_set, guidance, size).items()}
+                scores |= {
+                    f"{m}_guided": v
+                    for m, v in quick_scores(ldm, valid_set, guidance, size).items()
+                }
             minutes = round(sum(history["seconds"]) / 60, 1)
             rows.append({"setting": name, "seed": run.seed + seed, "epochs": epochs,
                          "device": str(run.torch_device), "minutes": minutes,

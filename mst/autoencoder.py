@@ -82,8 +82,9 @@ class SpectrogramEncoder(nn.Module):
                        nn.BatchNorm2d(n_out), nn.ReLU(),
                        *(ResidualBlock(n_out) for _ in range(config.blocks))]
         # the latent is not rectified
-        layers = layers[:-2 - config.blocks] + [nn.BatchNorm2d(config.latent_dim,
-                                                               affine=config.affine)]
+        layers = layers[:-2 - config.blocks] + [
+            nn.BatchNorm2d(config.latent_dim, affine=config.affine)
+        ]
         self.encoder = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor: return self.encoder(x)
@@ -186,8 +187,9 @@ def autoencoder_training(run: Run) -> AutoencoderTraining:
                    features=replace(training.features, weights="instruments"))
 
 # %% ../nbs/02_autoencoder.ipynb #c074
-def get_autoencoder(run: Run, config: AutoencoderConfig | None = None) -> tuple[Autoencoder,
-                                                                                History]:
+def get_autoencoder(
+    run: Run, config: AutoencoderConfig | None = None
+) -> tuple[Autoencoder, History]:
     """The autoencoder of this run, trained now unless that was done before, and its history;
     resumes what was interrupted."""
     run, training = run.report, autoencoder_training(run)
@@ -254,12 +256,16 @@ def training_clips(run: Run) -> tuple[AudioClips, AudioClips]:
     """Clips of the training takes, all instruments, and of the validation pieces, the four
     instruments."""
     takes = run.pick(TRAIN_TAKES[:1], TRAIN_TAKES[:1], TRAIN_TAKES)
-    return AudioClips(render_takes(run, takes)), AudioClips(render_takes(run, TRAIN_TAKES[:1],
-                                                                         ("val",), others=0))
+    train_set = AudioClips(render_takes(run, takes))
+    return train_set, AudioClips(render_takes(run, TRAIN_TAKES[:1], ("val",), others=0))
 
-def train_on_sound(run: Run, config: AutoencoderConfig, training: SoundTraining, folder: str,
-                   clips: tuple[AudioClips, AudioClips] | None = None) -> tuple[Autoencoder,
-                                                                                History]:
+def train_on_sound(
+    run: Run,
+    config: AutoencoderConfig,
+    training: SoundTraining,
+    folder: str,
+    clips: tuple[AudioClips, AudioClips] | None = None,
+) -> tuple[Autoencoder, History]:
     """An autoencoder trained on varied sound by weighted squared error, in 16 bit where that is
     fast; resumes in `folder`."""
     train_set, valid_set = clips or training_clips(run)
@@ -291,9 +297,11 @@ AUTOENCODER_FILE = "data/pretrained/autoencoder.safetensors"
 def save_autoencoder(path: str | Path, model: Autoencoder, info: dict):
     """Save an autoencoder in half precision, with its configuration and what `info` says of its
     training."""
-    save_tensors(path, {k: v.half() if v.is_floating_point() else v for k,
-                        v in model.state_dict().items()},
-                 {"config": asdict(model.config), **info})
+    save_tensors(
+        path,
+        {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+        {"config": asdict(model.config), **info},
+    )
 
 def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
     "The shipped autoencoder of preset `mst`, or the one at `path`, in evaluation mode."
@@ -306,10 +314,12 @@ def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
 # %% ../nbs/02_autoencoder.ipynb #c093
 AUTOENCODER_VARIANTS = {
     "three convolutions, 32 channels": AutoencoderConfig(n_mels=256, affine=False, tanh=False),
-    "three convolutions, 64 channels": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False,
-                                                         tanh=False),
+    "three convolutions, 64 channels": AutoencoderConfig(
+        latent_dim=64, n_mels=256, affine=False, tanh=False
+    ),
     "64 channels, tanh": AutoencoderConfig(latent_dim=64, n_mels=256, affine=False),
-    "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False, tanh=False)}
+    "residual, 32 channels": AutoencoderConfig(n_mels=256, blocks=1, affine=False, tanh=False),
+}
 
 def autoencoder_variants(run: Run) -> dict[str, tuple[Autoencoder, History]]:
     """Small trainings of different autoencoders for preset `mst`, alike but for the network; loaded

@@ -73,8 +73,9 @@ class ReduceLROnPlateau(Callback):
 
     def before_fit(self, trainer):
         if self.scheduler is None:
-            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizer,
-                                                                        **self.options)
+            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                trainer.optimizer, **self.options
+            )
 
     def after_epoch(self, trainer):
         self.scheduler.step(trainer.metrics.get("valid_loss", trainer.metrics["train_loss"]))

@@ -238,8 +238,9 @@ def rendered_corpus(run: Run) -> Corpus:
     data, scores = run.root / "data", corpus_pieces(run)
     stems = [score.piece for score in scores]
     render_corpus(data / "scores.csv", data / "downloads", pieces=stems)
-    summary = build_dataset_folder_structure(data / "downloads", data / "processed_images",
-                                             trim=False, balance=False, stems=set(stems))
+    summary = build_dataset_folder_structure(
+        data / "downloads", data / "processed_images", trim=False, balance=False, stems=set(stems)
+    )
     if summary.skipped:
         raise ValueError(f"{data / 'downloads'}: some rendered recordings cannot be used; "
                          "delete them and start again")

@@ -108,8 +108,9 @@ def load_audioset_weights(path: str | Path | None = None) -> nn.Sequential:
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(20)
         try:
-            state = torch.hub.load_state_dict_from_url(VGGISH_WEIGHTS, map_location="cpu",
-                                                       weights_only=True)
+            state = torch.hub.load_state_dict_from_url(
+                VGGISH_WEIGHTS, map_location="cpu", weights_only=True
+            )
         finally:
             socket.setdefaulttimeout(timeout)
     else:
@@ -197,9 +198,11 @@ def train_feature_network(run: Run, path: str | Path, epochs: int,
                        torch.optim.AdamW(net.parameters(), 1e-3), train_set, valid_set,
                        batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
     best = min(history.rows, key=lambda row: row["valid_loss"])
-    frames = to_vggish.cpu()(torch.stack([train_set[i][0]
-                                          for i in range(0, len(train_set),
-                                                         max(1, len(train_set) // 64))]))
+    frames = to_vggish.cpu()(
+        torch.stack(
+            [train_set[i][0] for i in range(0, len(train_set), max(1, len(train_set) // 64))]
+        )
+    )
     equalize_layers(net.cpu(), frames)
     save_tensors(path, {k: v.half() for k, v in net.state_dict().items()},
                  {"config": config, "profile": run.profile, **best})
@@ -226,8 +229,10 @@ def instrument_accuracy(net: InstrumentNet, dataset: SpectrogramDataset, to_inpu
     for i in range(0, len(dataset), batch_size):
         images, labels = zip(*(dataset[k] for k in range(i, min(i + batch_size, len(dataset)))))
         names = [dataset.classes[label] for label in labels]
-        hits += sum(net.classes[k] == name for k,
-                    name in zip(net(to_input(torch.stack(images))).argmax(1).tolist(), names))
+        hits += sum(
+            net.classes[k] == name
+            for k, name in zip(net(to_input(torch.stack(images))).argmax(1).tolist(), names)
+        )
     return hits / len(dataset)
 
 # %% ../nbs/02a_features.ipynb #c051

@@ -307,6 +307,7 @@ def play_samples(
         single = recorded_note(folder, note.pitch)[:held + RENDER_RATE][:max(0, len(sound) - start)]
         released = np.maximum(0, np.arange(len(single)) - held) / RENDER_RATE  # seconds
         loudness = .1 * gain * (note.velocity / 127) ** 2
-        sound[start:start + len(single)] += (loudness * single
-                                             * 10 ** (-3 * released).astype(np.float32))
+        sound[start:start + len(single)] += (
+            loudness * single * 10 ** (-3 * released).astype(np.float32)
+        )
     return add_room(sound, *room) if room else sound

@@ -72,8 +72,9 @@ class StyleAttention(nn.Module):
         def heads(v):  # [B, heads, T, width / heads]
             return v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(tokens).chunk(2, dim=-1)
-        read = F.scaled_dot_product_attention(heads(self.query(self.modulation(x, condition))),
-                                              heads(key), heads(value))
+        read = F.scaled_dot_product_attention(
+            heads(self.query(self.modulation(x, condition))), heads(key), heads(value)
+        )
         return x + self.out(read.transpose(1, 2).flatten(2))
 
 # %% ../nbs/04a_residual.ipynb #c046

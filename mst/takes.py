@@ -212,8 +212,8 @@ SAMPLED = {name: how for name, how in {**OTHERS, **MORE}.items() if how[0] in SA
 UNHEARD = {"banjo": (105, 0), "oboe": (68, 0)}
 # where real ones mostly play
 LOW = {"acoustic_guitar_low": (25, -1), "nylon_guitar_low": (24, -1), "piano_low": (0, -1)}
-ALL_INSTRUMENTS = {name: (program, 0) for name,
-                   program in PROGRAMS.items()} | OTHERS | MORE | RARE | LOW | UNHEARD
+ALL_INSTRUMENTS = {name: (program, 0) for name, program in PROGRAMS.items()}
+ALL_INSTRUMENTS |= OTHERS | MORE | RARE | LOW | UNHEARD
 
 # %% ../nbs/00g_takes.ipynb #c117
 def recipe(score: Score, program: int, take: str, soundfont: Path) -> str:

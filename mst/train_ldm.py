@@ -282,9 +282,9 @@ def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> di
     """Relative change of the UNet's 4x4 features between contents, `before` and `after` the first
     attention; one style for all."""
     seen = {}
-    hook = ldm.unet.down_attention4.register_forward_hook(lambda module, inputs,
-                                                          output: seen.update(before=inputs[0],
-                                                                              after=output))
+    hook = ldm.unet.down_attention4.register_forward_hook(
+        lambda module, inputs, output: seen.update(before=inputs[0], after=output)
+    )
     steps = torch.full((len(content),), t, device=content.device)
     ldm.estimate(ldm.encode(content), steps, ldm.encode_style(style[:1].expand_as(content)))
     hook.remove()

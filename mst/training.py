@@ -134,8 +134,10 @@ def run_batch(self: Trainer, batch: list[Tensor], examples: Iterator, step: tupl
         # for what data sets and networks draw by themselves, such as dropout
         torch.manual_seed(generator.initial_seed())
         inputs = to_device(next(examples), self.device)
-        with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16,
-                                                           enabled=self.bf16):
+        with (
+            torch.set_grad_enabled(train),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
+        ):
             part = self.loss_fn(self.model, inputs, generator)  # predict, loss
         if train:
             (part["loss"] * share).backward()  # backward

@@ -189,8 +189,9 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
     clips, names = [], []
     for number in numbers:
         name, recordings = self.pieces[self.places[number][0]]
-        (player, target_player), speed, first, (content,
-                                                target) = self.draw_place(number, rng, same)
+        (player, target_player), speed, first, (content, target) = self.draw_place(
+            number, rng, same
+        )
         def other_clip(key): return self.cut(recordings[key][speed], first)
         key = rng.choice(sorted(recordings))
         content = blend(content, other_clip(key), draw_blend_shares(rng, blends, len(content)))

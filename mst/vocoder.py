@@ -46,8 +46,9 @@ def mel_to_magnitude(mel: np.ndarray,  # power [n_mels, T]
     """STFT magnitudes whose mel bands are `mel`, by multiplicative Itakura-Saito updates (Fevotte
     and Idier, 2011)."""
     # [n_mels, F]
-    bands = torch.from_numpy(librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft,
-                                                 n_mels=len(mel)))
+    bands = torch.from_numpy(
+        librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=len(mel))
+    )
     peak = max(float(np.max(mel)), 1e-20)
     P = torch.as_tensor(mel / peak, dtype=torch.float32).clamp(min=1e-10)[None]
     power = (bands.T @ (P / bands.sum(1)[:, None])) / bands.sum(0).clamp(min=1e-10)[:, None]
@@ -124,8 +125,9 @@ class MelToMagnitude(nn.Module):
     def __init__(self, config: VocoderConfig = VocoderConfig()):
         super().__init__()
         self.max_db, audio = config.max_db, config.audio
-        bands = torch.from_numpy(librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft,
-                                                     n_mels=config.n_mels))
+        bands = torch.from_numpy(
+            librosa.filters.mel(sr=audio.sample_rate, n_fft=audio.n_fft, n_mels=config.n_mels)
+        )
         def to_mel(hz):
             return torch.as_tensor(librosa.hz_to_mel(np.asarray(hz)), dtype=torch.float32)
         frequencies = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=audio.n_fft)
@@ -135,9 +137,11 @@ class MelToMagnitude(nn.Module):
         self.register_buffer("weight", 10 * bands.sum(1).clamp(min=1e-8).log10()[:, None],
                              persistent=False)
         # [F, n_mels]
-        self.register_buffer("spread", interpolation_matrix(to_mel(frequencies),
-                                                            to_mel(mel_centers(audio))),
-                             persistent=False)
+        self.register_buffer(
+            "spread",
+            interpolation_matrix(to_mel(frequencies), to_mel(mel_centers(audio))),
+            persistent=False,
+        )
         self.enter = nn.Conv1d(config.n_mels, config.width, 5, padding=2)
         self.body = nn.Sequential(nn.LayerNorm(config.width),
                                   *(ConvNeXtBlock(config.width) for _ in range(config.blocks)),

@@ -80,8 +80,9 @@ def numbers_tex(numbers, settings):
         if name in macros:
             raise ValueError(f"numbers {keys[name]!r} and {key!r} give the same macro \\{name}")
         macros[name], keys[name] = value, key
-    lines = [rf"\newcommand{{\{name}}}{{{latex_value(value)}}}" for name,
-             value in sorted(macros.items())]
+    lines = [
+        rf"\newcommand{{\{name}}}{{{latex_value(value)}}}" for name, value in sorted(macros.items())
+    ]
     head = "% Written by report/collect.py from what the notebooks measured. Do not edit."
     return "\n".join([head, *lines]) + "\n"
 

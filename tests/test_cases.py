@@ -87,8 +87,11 @@ def test_nothing_to_take_a_style_from(images):
 def test_a_content_without_all_twins_is_used_only_without_twins(images):
     (images / "flute" / "a_chunk0.png").unlink()
     dataset = SpectrogramDataset(images)
-    names = {dataset.paths[i].name for indices in
-             keep_twins(dataset, sounding_clips(dataset)["bass"]).values() for i in indices}
+    names = {
+        dataset.paths[i].name
+        for indices in keep_twins(dataset, sounding_clips(dataset)["bass"]).values()
+        for i in indices
+    }
     assert names == {"a_chunk1.png", "b_chunk0.png", "b_chunk1.png"}
     cases = benchmark_cases(dataset, 9, twins=False)
     assert cases.target is None and cases.content_instruments.count("bass") == 4 * 2

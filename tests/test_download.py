@@ -209,8 +209,9 @@ def command(*args):
                           ("m4a", ".wav"),
                                            ("vorbis", ".ogg"), ("vorbis", ".mp3")])
 def test_codecs(site, tmp_path, codec, source):
-    path = AudioDownloader(tmp_path, codec).download_audio(f"{site.address}/good/a{source}", "a",
-                                                           instrument="harp")
+    path = AudioDownloader(tmp_path, codec).download_audio(
+        f"{site.address}/good/a{source}", "a", instrument="harp"
+    )
     assert path == tmp_path / "harp" / f"a{CODECS[codec]}"
     assert files_in(tmp_path) == [f"harp/a{CODECS[codec]}"]
     probe = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of",
@@ -262,8 +263,8 @@ def test_table_with_failing_rows(site, tmp_path):
 def test_server_cannot_reach_files(site, tmp_path, address):
     with pytest.raises(Exception):
         AudioDownloader(tmp_path, retries=0).download_audio(f"{site.address}/{address}", "a")
-    assert not list(tmp_path.rglob("*.mp3")) and not [p for p in parts_in(tmp_path)
-                                                      if p.stat().st_size]
+    assert not list(tmp_path.rglob("*.mp3"))
+    assert not [p for p in parts_in(tmp_path) if p.stat().st_size]
     assert {path for path, _ in site.log} == {f"/{address}"}
 
 
@@ -279,8 +280,9 @@ def test_silent_server_ends(site, tmp_path, behaviour):
 
 def test_endless_stream_ends(site, tmp_path):
     with pytest.raises(ValueError, match="more than 1000000 bytes"):
-        AudioDownloader(tmp_path, max_bytes=10**6).download_audio(f"{site.address}/endless/a.mp3",
-                                                                  "a")
+        AudioDownloader(tmp_path, max_bytes=10**6).download_audio(
+            f"{site.address}/endless/a.mp3", "a"
+        )
     assert files_in(tmp_path) == []
 
 

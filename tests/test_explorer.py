@@ -62,8 +62,9 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="own content").click()
         chooser.value.set_files(tmp_path / "my tone.wav")
-        page.locator("select").first.locator("option",
-                                             has_text="my tone.wav").wait_for(state="attached")
+        page.locator("select").first.locator("option", has_text="my tone.wav").wait_for(
+            state="attached"
+        )
         playwright.expect(players).to_have_count(2)  # no twin
         assert players.evaluate_all(DURATIONS)[0] == pytest.approx(60, abs=.01)
         for _ in range(8):

@@ -10,8 +10,8 @@ def contents(project):
 
 def test_export_and_clean_leave_no_diff(project_copy):
     before = contents(project_copy)
-    assert any(name.startswith("mst") for name in before) and any(name.startswith("nbs")
-                                                                  for name in before)
+    assert any(name.startswith("mst") for name in before)
+    assert any(name.startswith("nbs") for name in before)
     for command in ("nbdev_export", "nbdev_clean"):
         result = run([command], cwd=project_copy, PYTHONDONTWRITEBYTECODE="1")
         assert result.returncode == 0, result.stdout + result.stderr

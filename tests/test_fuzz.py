@@ -65,8 +65,9 @@ def one_clear_line(folder, *names):
 def damaged(draw, *originals):
     "One of the originals, with a few places cut out, written over or filled in."
     data = bytearray(draw(st.sampled_from(originals)))
-    for at, length, new in draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40),
-                                                   st.binary(max_size=40)), max_size=4)):
+    for at, length, new in draw(
+        st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=40)), max_size=4)
+    ):
         at = int(at * len(data))
         data[at:at + length] = new
     return bytes(data)
@@ -104,8 +105,7 @@ def test_table_of_addresses(folder, examples):
             for row in read_url_csv(folder / "urls.csv"):
                 for name in (safe_name(row.instrument), safe_name(row.title)):
                     assert (folder / name).parent == folder
-                    assert name not in (".",
-                                                                             "..")
+                    assert name not in (".", "..")
                     assert len(name.encode()) <= 120
     check()
 
@@ -159,8 +159,9 @@ def test_pairs(folder, examples):
 def png(size, depth, colour, method, chunks):
     "A PNG file whose checksums are right, whatever its chunks hold."
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I",
-                                                                        zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, *method))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunk(*c) for c in chunks) + chunk(b"IEND", b"")
 
@@ -168,17 +169,17 @@ def png(size, depth, colour, method, chunks):
 @random_inputs(60, 4000)
 def test_images(folder, examples):
     for name, mode in (("grey", "L"), ("colour", "RGB"), ("palette", "P"), ("deep", "I;16")):
-        Image.effect_noise((130, 128), 50).convert(mode if mode != "I;16"
-                                                   else "L").save(folder / f"{name}.png")
+        Image.effect_noise((130, 128), 50).convert(mode if mode != "I;16" else "L").save(
+            folder / f"{name}.png"
+        )
     good = [p.read_bytes() for p in sorted(folder.glob("*.png"))]
     Image.new("L", (130, 128)).save(folder / "other.gif")
     sizes = st.tuples(*[st.one_of(st.sampled_from([128, 130]), st.integers(0, 2**32 - 1))] * 2)
     data = st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(zlib.compress),
                      st.just(zlib.compress(bytes(131 * 128))))
-    chunks = st.lists(st.tuples(st.sampled_from([b"IDAT", b"IDAT", b"PLTE", b"tRNS", b"zTXt",
-                                                 b"iCCP", b"gAMA", b"acTL", b"fcTL", b"fdAT",
-                                                 b"eXIf", b"pHYs", b"iTXt", b"sRGB", b"xxxx"]),
-                                data), max_size=4)
+    kinds = st.sampled_from(b"IDAT IDAT PLTE tRNS zTXt iCCP gAMA acTL fcTL fdAT eXIf pHYs iTXt "
+                            b"sRGB xxxx".split())
+    chunks = st.lists(st.tuples(kinds, data), max_size=4)
     made = st.builds(png, sizes, st.sampled_from([1, 2, 4, 8, 16, 3]),
                      st.sampled_from([0, 2, 3, 4, 6, 1]),
                      st.one_of(st.just(bytes(3)), st.binary(min_size=3, max_size=3)), chunks)
@@ -295,8 +296,13 @@ def test_runs(folder, examples, monkeypatch):
 
 @random_inputs(60, 3000)
 def test_model_configurations(folder, examples):
-    names = st.sampled_from([f.name for c in (LDMConfig, AutoencoderConfig, DiffusionConfig,
-                                              UNetConfig) for f in fields(c)])
+    names = st.sampled_from(
+        [
+            f.name
+            for c in (LDMConfig, AutoencoderConfig, DiffusionConfig, UNetConfig)
+            for f in fields(c)
+        ]
+    )
     known = st.dictionaries(names, st.one_of(values, st.dictionaries(names, values, max_size=3)),
                             max_size=3)
 

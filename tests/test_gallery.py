@@ -27,8 +27,11 @@ def test_opens_from_disk(tmp_path):
         for section in sections.all():
             content, style, *_, output, twin = section.locator("audio").evaluate_all(DURATIONS)
             assert content == twin == output > style > 2.9
-            assert all(section.locator("img").evaluate_all("imgs => imgs.map(i => i.complete && "
-                                                           "i.naturalWidth > 0)"))
+            assert all(
+                section.locator("img").evaluate_all(
+                    "imgs => imgs.map(i => i.complete && i.naturalWidth > 0)"
+                )
+            )
         for link in [a.get_attribute("href") for a in page.locator("nav a").all()]:
             page.goto((site / link).as_uri())
             assert page.locator("h1").first.inner_text()

@@ -85,8 +85,9 @@ def test_no_machine_paths(path):
     nb, code = read(path)
     texts = [c.source for c in nb.cells]
     for o in (o for c in code for o in c.outputs):
-        texts += [o.get("text", "")] + [t for mime,
-                                        t in o.get("data", {}).items() if mime.startswith("text/")]
+        texts += [o.get("text", "")] + [
+            t for mime, t in o.get("data", {}).items() if mime.startswith("text/")
+        ]
     text = re.sub(r"https?://\S+", "", "\n".join(texts))
     assert str(ROOT) not in text and str(Path.home()) + "/" not in text
     assert not ABSOLUTE_PATH.findall(text)

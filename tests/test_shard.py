@@ -70,9 +70,9 @@ def test_no_such_shard(tmp_path, capsys, text):
 @needs_synthesizer
 def test_command(tmp_path):
     rows, pieces = SCORES.read_text().splitlines(), PIECES[::2]
-    (tmp_path / "scores.csv").write_text("\n".join([rows[0],
-                                                    *(row for row in rows
-                                                      if row.split(",")[0] in pieces)]))
+    (tmp_path / "scores.csv").write_text(
+        "\n".join([rows[0], *(row for row in rows if row.split(",")[0] in pieces)])
+    )
     for folder, shards in (("one", [[]]), ("two", [["--shard", "1/2"], ["--shard", "2/2"]])):
         for shard in shards:
             assert build_main([str(tmp_path / folder / "sounds"), "-o",

@@ -41,9 +41,16 @@ def songs(tmp_path_factory):
     """Two recordings of each of three instruments, half a minute in all, and one that cannot be
     read."""
     folder = tmp_path_factory.mktemp("songs")
-    for i, (instrument, name, seconds) in enumerate([("harp", "a", 13), ("harp", "b", 5),
-                                                     ("lute", "a", 16), ("lute", "c", 4),
-                                                     ("oboe", "a", 8), ("oboe", "d", 7)]):
+    for i, (instrument, name, seconds) in enumerate(
+        [
+            ("harp", "a", 13),
+            ("harp", "b", 5),
+            ("lute", "a", 16),
+            ("lute", "c", 4),
+            ("oboe", "a", 8),
+            ("oboe", "d", 7),
+        ]
+    ):
         (folder / instrument).mkdir(exist_ok=True)
         n = seconds * 22_050
         sound = 0.3 * np.sin(np.arange(n) * 0.05 * (i + 1)) * np.random.default_rng(i).random(n)
@@ -191,9 +198,9 @@ def test_full_disk(songs, tmp_path):
     (tmp_path / "disk").mkdir()
     build_dataset_folder_structure(songs, tmp_path / "whole" / "images")
     render_corpus(SCORES, tmp_path / "whole" / "sounds", ["harp"], PIECES)
-    building, *built, rendering, halved, left, rendered = on_small_disk(full_disk,
-                                                                        tmp_path / "disk", songs,
-                                                                        tmp_path / "whole")
+    building, *built, rendering, halved, left, rendered = on_small_disk(
+        full_disk, tmp_path / "disk", songs, tmp_path / "whole"
+    )
     assert built == [halved, left, rendered] == ["True True", "False", "True"]
     for line, suffix in ((building, "(png|json)"), (rendering, "flac")):
         assert re.fullmatch(rf"WriteError: {tmp_path}/disk/\w+/\w+/\.?\w+\.{suffix}: not written, "

@@ -97,8 +97,9 @@ def examples(run):
                   "style": load(project_root() / STYLES / f"{b}.flac")}
         if report:
             sounds["report"] = report(sounds["content"], sounds["style"])
-        sounds["mst"] = np.concatenate(list(restyle(lambda: [sounds["content"][:, None]], RATE, 1,
-                                                    players[b])))[:, 0]
+        sounds["mst"] = np.concatenate(
+            list(restyle(lambda: [sounds["content"][:, None]], RATE, 1, players[b]))
+        )[:, 0]
         yield a, b, piece, sounds | {"twin": load(of[piece, b])}
 
 
@@ -112,9 +113,11 @@ def scores(sounds, a, b, piece, ear):
                   fit(sounds["twin"]), [a], [b], [piece], [0])
     for role, sound in sounds.items():
         s = score_sounds(LogMel(audio)(fit(sound)), fit(sound), cases, ear, audio)
-        found[role] = {title: f"{factor * s[key][0]:.{digits}f}" for key,
-                       (title, factor, digits) in MEASURES.items()
-                       if key not in ("lsd_image", "is_target")}
+        found[role] = {
+            title: f"{factor * s[key][0]:.{digits}f}"
+            for key, (title, factor, digits) in MEASURES.items()
+            if key not in ("lsd_image", "is_target")
+        }
         found[role]["heard as"] = ear.classes[s["named"][0]].replace("_", " ")
     return found
 
@@ -124,8 +127,10 @@ def figure(folder, name, role, sound, measured):
     (folder / "sounds").mkdir(exist_ok=True)
     (folder / "sounds" / f"{name}.png").write_bytes(spectrogram(sound, 360, 110))
     sf.write(folder / "sounds" / f"{name}.mp3", sound, RATE, format="MP3")
-    lines = "".join(f"<dt>{html.escape(title)}</dt><dd>{html.escape(text)}</dd>" for title,
-                    text in measured.items())
+    lines = "".join(
+        f"<dt>{html.escape(title)}</dt><dd>{html.escape(text)}</dd>"
+        for title, text in measured.items()
+    )
     return (f'<figure><figcaption>{CAPTIONS[role]}</figcaption><img src="sounds/{name}.png" '
             'alt="spectrogram">'
             '<audio controls preload="metadata" '
@@ -141,8 +146,9 @@ class MathML(IPythonRenderer):
 def page_of(notebook):
     """A notebook as HTML that asks no network for anything."""
     nbconvert.exporters.html.IPythonRenderer = MathML
-    exporter = nbconvert.exporters.html.HTMLExporter(exclude_input_prompt=True,
-                                                     exclude_output_prompt=True)
+    exporter = nbconvert.exporters.html.HTMLExporter(
+        exclude_input_prompt=True, exclude_output_prompt=True
+    )
     text, _ = exporter.from_notebook_node(nbformat.read(notebook, 4))
     return re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
                   text, flags=re.S)
@@ -156,8 +162,10 @@ def main(profile="quick", folder="runs/site"):
     ear, parts = SoundJudge(), []
     for a, b, piece, sounds in examples(run):
         measured = scores(sounds, a, b, piece, ear)
-        figures = "".join(figure(folder, f"{a}-{b}-{role}", role, sound, measured[role]) for role,
-                          sound in sounds.items())
+        figures = "".join(
+            figure(folder, f"{a}-{b}-{role}", role, sound, measured[role])
+            for role, sound in sounds.items()
+        )
         title = f"<h2>{a} to {b}</h2><p>{piece}</p>".replace("_", " ")
         parts.append(f'<section id="{a}-{b}">{title}<div class="row">{figures}</div></section>')
         print(f"{a} to {b}", flush=True)
@@ -167,8 +175,9 @@ def main(profile="quick", folder="runs/site"):
                      "it (make report).</p>")
     links = []
     for notebook in notebooks(root / "nbs"):
-        (folder / "notebooks" / f"{notebook.stem}.html").write_text(page_of(notebook),
-                                                                    encoding="utf-8")
+        (folder / "notebooks" / f"{notebook.stem}.html").write_text(
+            page_of(notebook), encoding="utf-8"
+        )
         links.append(f'<a href="notebooks/{notebook.stem}.html">{notebook.stem}</a>')
     (folder / "index.html").write_text(
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '

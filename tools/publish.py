@@ -33,8 +33,11 @@ def clean_text(text):
     """Text as a terminal would leave it, without progress bars and paths of this machine."""
     lines = [line.rpartition("\r")[2]
              for line in text.replace("\r\n", "\n").splitlines(keepends=True)]
-    text = "".join(x for x in lines if not PROGRESS.search(x)).replace(f"{ROOT}/",
-                                                                       "").replace(str(ROOT), ".")
+    text = (
+        "".join(x for x in lines if not PROGRESS.search(x))
+        .replace(f"{ROOT}/", "")
+        .replace(str(ROOT), ".")
+    )
     return re.sub(re.escape(tempfile.gettempdir()) + r"/[^/\s]+/", "", text)
 
 

@@ -39,17 +39,17 @@ def main(names):
             save_autoencoder(root / AUTOENCODER_FILE, model, training_card(run, history, training))
         elif name == "vocoder":
             config, training = SHIPPED_VOCODER
-            vocoder, history = train_vocoder(run, config, training, "shipped-vocoder", clips,
-                                             load_autoencoder())
+            vocoder, history = train_vocoder(
+                run, config, training, "shipped-vocoder", clips, load_autoencoder()
+            )
             save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
             train_mst(run, root / LDM_FILE)
         elif name == "styles":
             save_style_clips(run, root / STYLES)
         elif name == "ablation":
-            train_set, valid_set = load_twins(run, "train",
-                                              ROUNDS[0][1]), load_twins(run, "val",
-                                                                        (("plain",), ("fluid",)))
+            train_set = load_twins(run, "train", ROUNDS[0][1])
+            valid_set = load_twins(run, "val", (("plain",), ("fluid",)))
             ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
