@@ -63,7 +63,7 @@ def make_step(parts, run, training, layers, kept, learned, paths):
     parts of what makes it fast.
 
     All but "memory kept", which is for many steps: `compare` sees to it.
-"""
+    """
     fast, bf16 = "latents and features kept" in parts, "bfloat16" in parts
     layout = torch.channels_last if "channels last" in parts else torch.contiguous_format
     torch.manual_seed(0)
@@ -121,7 +121,7 @@ def compare(run, layers, num_pairs, batch_size, steps):
 
     The parts take turns, four steps each, whose first, which warms up what the others left, does
     not count.
-"""
+    """
     pairs, step = make_steps(run, layers, num_pairs)
     times, losses = {part: [] for part in step}, {part: [] for part in step}
     for first in range(0, steps, 4):

@@ -521,7 +521,6 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                            'mst.sound.restyle': ('sound.html#restyle', 'mst/sound.py'),
                            'mst.sound.save_style_clips': ('sound.html#save_style_clips', 'mst/sound.py'),
                            'mst.sound.store_pieces': ('sound.html#store_pieces', 'mst/sound.py'),
-                           'mst.sound.torch_device': ('sound.html#torch_device', 'mst/sound.py'),
                            'mst.sound.transfer_file': ('sound.html#transfer_file', 'mst/sound.py'),
                            'mst.sound.windows': ('sound.html#windows', 'mst/sound.py')},
             'mst.takes': { 'mst.takes.Take': ('takes.html#take', 'mst/takes.py'),

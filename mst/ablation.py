@@ -60,7 +60,7 @@ def ablate(run: Run, path: str | Path, epochs: int, seeds: int, train_set: TwinI
     `path`; resumes.
 
     The last setting but one is the end; the last goes beyond it.
-"""
+    """
     settings, rows = settings or ablation(), []
     for k, (name, (config, training)) in enumerate(settings.items()):
         for seed in range(seeds if k in (0, len(settings) - 2) else 1):

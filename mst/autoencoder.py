@@ -165,7 +165,7 @@ def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module,
     `loss`, and its three terms.
 
     `perceptual` is the term of the features, where it is known.
-"""
+    """
     mse, kl = F.mse_loss(y, x), kl_regularization_loss(z)
     perceptual = feature_loss(x, y) if perceptual is None else perceptual
     return {"loss": mse + config.perceptual_weight * perceptual + config.kl_weight * kl,

@@ -26,11 +26,10 @@ from torch.nn import functional as F
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .download import one_line
 from .ldm import load_ldm
-from .run import project_root
+from .run import Run, project_root
 from .scores import INSTRUMENTS
 from .sound import (
-    HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, open_sound, torch_device,
-    transfer_file)
+    HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, open_sound, transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -98,7 +97,7 @@ class Explorer:
     is uploaded joins both lists."""
     def __init__(self, contents: dict[str, str | Path], device: str = "auto"):
         import ipywidgets as w
-        place = torch_device(device)
+        place = Run(device=device).torch_device
         self.networks = [net.to(place).eval() for net in (load_ldm(), load_vocoder())]
         self.folder, self.cancelled = tempfile.TemporaryDirectory(), threading.Event()
         self.thread = None

@@ -53,9 +53,8 @@ class MelImageToVGGish(nn.Module):
     differentiably.
 
     `reference_db` is the mel power in dB that the value 1 stands for: `AudioPreprocessor` takes it
-    from each clip,
-    so it is lost; 25 is a usual value for recorded music.
-"""
+    from each clip, so it is lost; 25 is a usual value for recorded music.
+    """
     def __init__(self, config: AudioConfig = AudioConfig(), reference_db: float = 25.):
         super().__init__()
         self.config, self.reference_db = config, reference_db
@@ -255,7 +254,7 @@ class VGGishFeatureLoss(nn.Module):
     scalar (report, equation 12).
 
     `layers` are VGGish's convolutions; a feature is taken after every ReLU.
-"""
+    """
     def __init__(self, layers: nn.Sequential, config: FeatureConfig = FeatureConfig(),
                  description: str = "untrained",
                  audio: AudioConfig = AudioConfig()):
@@ -291,7 +290,7 @@ def compare(self: VGGishFeatureLoss, y: Tensor,
 
     The features of `y` are computed once, and without a gradient on a CPU two images at a time,
     whose maps stay in its cache.
-"""
+    """
     with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradients):
         losses = [[] for _ in references]
         whole = torch.is_grad_enabled() or y.device.type != "cpu"

@@ -6,7 +6,7 @@
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'STYLE_FRAMES', 'STYLES', 'SUFFIXES', 'resample', 'windows',
            'pan_like', 'SoundTransfer', 'energy_of', 'store_pieces', 'read_stored', 'fit_length', 'restyle',
            'clearest_clip', 'encode_style_clip', 'save_style_clips', 'open_sound', 'open_output', 'transfer_file',
-           'torch_device', 'mix_styles', 'load_transfer']
+           'mix_styles', 'load_transfer']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import os
@@ -71,9 +71,8 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
     that time; nothing for one channel.
 
     The shares of left and right in the power of each mel band are averaged over a fifth of a
-    second; `spread_clips` [F, n_mels] brings them
-    to frequencies.
-"""
+    second; `spread_clips` [F, n_mels] brings them to frequencies.
+    """
     if len(content) == 1:
         return sound
     power = log_mel.bands @ log_mel.spectrum(content).abs().square()
@@ -91,7 +90,7 @@ class SoundTransfer:
     Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP`
     frames: there their noise is the same, their latents are blended, and the later one's phases
     begin as the earlier one's: one sound can become the other within a few frames.
-"""
+    """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = 1,
                  guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
@@ -327,7 +326,7 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     `-` is standard input, or a wav file on standard output. The result's `seconds` of sound, and
     how many were made in a second (`times_real_time`). ValueError, FileNotFoundError or
     RuntimeError say in a line what cannot be read or written; then nothing is left.
-"""
+    """
     start = time.perf_counter()
     with open_sound(content) as f, open_output(output) as part:
         name = "standard input" if str(content) == "-" else str(content)
@@ -352,14 +351,9 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     return {"seconds": seconds, "times_real_time": seconds / (time.perf_counter() - start)}
 
 # %% ../nbs/07a_sound.ipynb #c106
-def torch_device(name: str) -> torch.device:
-    "`auto` takes a GPU where there is one."
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto"
-                        else name)
-
 def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
                other: str | Path | np.ndarray | None = None,
-                mix: float = .5) -> dict[str, Tensor]:
+               mix: float = .5) -> dict[str, Tensor]:
     "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
     if not 0 <= mix <= 1:
         raise ValueError(f"mix must be in [0, 1], got {mix}")
@@ -373,6 +367,6 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   **options) -> SoundTransfer:
     """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
     `options` are its own."""
-    device = torch_device(device)
+    device = Run(device=device).torch_device
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
     return SoundTransfer(ldm, vocoder, mix_styles(ldm, style, other, mix), **options)

@@ -148,10 +148,10 @@ def denoise(self: LDMLoss, ldm: LDM, batch, content: Tensor, style: Tensor, targ
 @patch
 def weighted(self: LDMLoss, losses: dict[str, Tensor]) -> Tensor:
     "Equation 9: the terms that are there, each with its weight."
-    names = ("diffusion", "reconstruction", "style", "label")
-    terms = [(getattr(self.training, f"{name}_weight"), losses.get(name, losses.get(f"{name}s")))
-             for name in names]
-    return sum(weight * term for weight, term in terms if weight and term is not None)
+    w = self.training
+    weights = {"diffusion": w.diffusion_weight, "reconstruction": w.reconstruction_weight,
+               "style": w.style_weight, "labels": w.label_weight}
+    return sum(weights[name] * loss for name, loss in losses.items() if weights[name])
 
 # %% ../nbs/05_train_ldm.ipynb #pictures
 @patch

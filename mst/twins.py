@@ -218,10 +218,10 @@ def own_recordings(run: Run) -> list[dict[str, dict[Path, str]]]:
     return [{"recorded": {path: instrument}} for path, instrument in found]
 
 def load_twins(run: Run, split: str, performances: tuple[tuple[str, ...], ...] = PERFORMANCES,
-                semitones: tuple[float, ...] = (-1.5, 1.5)) -> TwinImages:
+               semitones: tuple[float, ...] = (-1.5, 1.5)) -> TwinImages:
     """The twins of a split, rendered where they are missing; to train on, 54 instruments, each
-    recording also
-    faster and slower, by `semitones`, and the user's own recordings, which have no twins."""
+    recording also faster and slower, by `semitones`, and the user's own recordings, which have no
+    twins."""
     also = {"fluid": (2, OTHERS), "musescore": (2, OTHERS), "freepats": (4, MORE),
             "generaluser": (4, MORE), "a320u": (4, OTHERS | RARE),
             "deep": (4, MORE | RARE), "deep_freepats": (4, MORE),

@@ -167,8 +167,7 @@ def take(lock, folder):
     lock.seek(0)
     pid = lock.read() or "unknown"
     sys.exit(f"another run is at work in {folder} (process {pid}): wait until it has ended, or end "
-             f"it (kill {pid}), "
-             "and start the same command again")
+             f"it (kill {pid}), and start the same command again")
 
 
 @contextmanager
@@ -191,14 +190,15 @@ def main(profile="quick", preset="mst", which="measuring"):
         sys.exit(f"profile {profile!r} is not known: use one of {', '.join(PROFILES)}")
     os.chdir(Path(__file__).resolve().parent.parent)
     os.environ.pop("MST_PROFILE", None)  # it would override the parameter
-    folder, chosen = Path("runs") / profile, notebooks() if which == "all" else measuring()
+    folder, measured = Path("runs") / profile, measuring()
+    chosen = notebooks() if which == "all" else measured
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         (folder / "run.log").unlink(missing_ok=True)
         before, fresh = preset, 0
         for notebook in chosen:
             mark, output = fingerprint(notebook, before), folder / notebook.name
-            if notebook in measuring():  # nobody depends on what the other workshops write
+            if notebook in measured:  # nobody depends on what the other workshops write
                 before = mark
             if saved_fingerprint(output) == mark:
                 fresh += 1
