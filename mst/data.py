@@ -104,7 +104,7 @@ class ImageFolderNoSubdirs(Dataset):
         pixels = self.pixels(i)
         if self.transform is not None:
             return self.transform(Image.fromarray(pixels)), 0
-        crop = np.ascontiguousarray(pixels[:, :FRAMES])
+        crop = pixels[:, :FRAMES].copy()
         return torch.from_numpy(crop)[None].float().div(255), 0
 
 # %% ../nbs/00_data.ipynb #c226
