@@ -7,6 +7,7 @@ __all__ = ['Progress', 'Trainer', 'to_device', 'tensors_of', 'model_weights', 'C
            'train_in', 'training_card']
 
 # %% ../nbs/01_training.ipynb #imports
+import atexit
 import hashlib
 import math
 import time
@@ -73,6 +74,8 @@ class Trainer:
         self.state = PartialState(cpu=not on_gpu)  # of this process, among others
         self.device, self.is_main = self.state.device, self.state.is_main_process
         self.processes, self.rank = self.state.num_processes, self.state.process_index
+        if self.processes > 1:  # torch's threads must not outlive Python
+            atexit.register(self.state.destroy_process_group)
         self.parts = math.ceil(parts / self.processes) * self.processes
         self.bf16, self.max_grad_norm = on_gpu if bf16 is None else bf16, max_grad_norm
         self.model, self.loss_fn, self.optimizer = model.to(self.device), loss_fn, optimizer
