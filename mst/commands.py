@@ -7,33 +7,37 @@ __all__ = ['FAILURES', 'TRAINERS', 'print_error', 'run_command', 'positive_int',
            'transfer_parser', 'output_path', 'check_contents', 'transfer_recordings', 'main', 'download_parser',
            'download', 'download_main', 'build_parser', 'build', 'build_main', 'add_run', 'start_run', 'train_parser',
            'with_epochs', 'save_new_autoencoder', 'save_new_vocoder', 'save_new_ldm', 'train', 'train_main',
-           'evaluate_parser', 'evaluated_methods', 'score_methods', 'evaluate', 'evaluate_main']
+           'evaluate_parser', 'file_method', 'model_methods', 'evaluate_sets', 'evaluate', 'evaluate_main']
 
 # %% ../nbs/07b_commands.ipynb #imports
 import argparse
 import csv
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import soundfile as sf
 from tqdm.auto import tqdm
 
-from .audio import AudioConfig, LogMel
 from .autoencoder import SHIPPED_AUTOENCODER, load_autoencoder, save_autoencoder, train_on_sound
-from .cases import Cases, rendered_recordings, sound_cases
-from .ddim import make_transfer
 from .download import CODECS, AudioDownloader, DownloadErrors, one_line
-from .evaluate import (
-    MEASURES, Method, apply_method, copy_content, score_line, score_sounds, through_images)
 from .files import atomic_path, in_shard
 from .hearing import SoundJudge
 from .images import build_dataset_folder_structure
 from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
+from .recordings import SPLITS as RECORDING_SPLITS
+from .recordings import (
+    corpus_folder, fetch_recordings, is_recording_table, read_recordings, select_recordings)
+from .rulers import (
+    HEADLINES, SPLITS, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
+    ruler_rows, ruler_scores, ruler_sets, trained_vectors)
 from .run import PROFILES, Run, print_table
 from .scores import INSTRUMENTS
-from .sound import load_transfer, transfer_file
-from .takes import TAKES, render_corpus
+from .sound import RATE, SoundTransfer, encode_style_clip, load_transfer, transfer_file
+from .tagger import MusicTagger
+from .takes import MORE, OTHERS, RARE, render_corpus
 from .train_ldm import LDM_TRAINING_PRESETS, train_mst, train_on_twins
 from .training import training_card
 from .twins import load_twins
@@ -87,7 +91,7 @@ def parse_shard(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no shard; 1/4 is the first of 4") from None
     return i, n
 
-# %% ../nbs/07b_commands.ipynb #78489b1c
+# %% ../nbs/07b_commands.ipynb #03b16312
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
     parser = argparse.ArgumentParser(
@@ -113,7 +117,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="no progress, only errors")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #695680d8
+# %% ../nbs/07b_commands.ipynb #eb5e0699
 def output_path(content: str, output: str | None, styles: list[str]) -> str:
     "Where the result of a content goes: `output` itself, or into that folder."
     if output == "-" or output and not Path(output).is_dir():
@@ -165,16 +169,24 @@ def download_parser() -> argparse.ArgumentParser:
         "mst_download", description="Fetch recordings with yt-dlp; what is there is skipped.",
         epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
     add = parser.add_argument
-    add("csv", help="table with the columns instrument,title,url")
+    add("csv", help="table with the columns instrument,title,url, or data/recordings.csv")
     add("-o", "--output", default="data/downloads",
         help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
     add("--codec", default="mp3", choices=CODECS, help="%(default)s unless given")
     add("--timeout", type=float, default=20, help="seconds a server may be silent (%(default)s)")
     add("--retries", type=int, default=3, help="attempts after a broken transfer (%(default)s)")
+    add("--split", choices=RECORDING_SPLITS, help="of data/recordings.csv only these rows")
     return parser
 
 def download(args: argparse.Namespace):
-    "Fetch the recordings of a table."
+    "Fetch the recordings of a table, by yt-dlp or, of a table of public files, as they are."
+    if is_recording_table(args.csv):
+        rows = select_recordings(read_recordings(args.csv), split=args.split)
+        paths = fetch_recordings(rows, args.output, timeout=args.timeout, retries=args.retries)
+        print(f"{len(paths)} files are in {args.output}")
+        return
+    if args.split:
+        raise ValueError(f"{args.csv}: its rows have no split; leave --split out")
     downloader = AudioDownloader(args.output, args.codec, timeout=args.timeout,
                                  retries=args.retries)
     print(f"{len(downloader.download_from_csv(args.csv))} recordings are in {args.output}")
@@ -209,7 +221,7 @@ def build_parser() -> argparse.ArgumentParser:
              "there, in one folder, run once without it: that balances")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #8f8abb65
+# %% ../nbs/07b_commands.ipynb #086030f9
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
@@ -237,7 +249,7 @@ def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     return Run.start("mst", args.profile, args.device, args.seed, args.out,
                      str(Path(data).resolve()) if data else "", command)
 
-# %% ../nbs/07b_commands.ipynb #931b7aeb
+# %% ../nbs/07b_commands.ipynb #51ed2424
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
     parser = argparse.ArgumentParser(
@@ -256,7 +268,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_run(parser, "full")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #819f1f33
+# %% ../nbs/07b_commands.ipynb #d9cfe8ac
 def with_epochs(training, epochs: int | None):
     "A training's configuration with so many epochs; None: as it is."
     return replace(training, epochs=epochs or training.epochs)
@@ -309,13 +321,16 @@ def train_main(argv: list[str] | None = None) -> int:
 def evaluate_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_evaluate`."
     parser = argparse.ArgumentParser(
-        "mst_evaluate", description="Put a model to the benchmark on sound: rendered test pieces, "
-                                    "all ordered pairs of instruments. Means; in brackets 95 % "
-                                    "intervals over pieces.",
+        "mst_evaluate", description="Put a model to the rulers, from file to file: sets of "
+                                    "rendered and real sound, beside what needs no model. Means; "
+                                    "in brackets 95 %% intervals over recordings.",
         epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
     add = parser.add_argument
-    add("--take", default="plain", choices=TAKES,
-        help="whose sounds; timgm is a font that no model was trained on (%(default)s)")
+    add("--split", default="dev", choices=SPLITS,
+        help="dev may choose; test is opened once a release, and chooses nothing (%(default)s)")
+    add("--corpus", metavar="FOLDER",
+        help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
+             "in the environment, the sets of real sound are left out")
     add("--steps", type=positive_int, default=1, help="DDIM steps (%(default)s)")
     add("--guidance", type=parse_guidance, metavar="SCALE",
         help="above 1: more of the style; without it, chosen for each content")
@@ -325,44 +340,61 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add_run(parser, "quick")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #daa025c7
-def evaluated_methods(ldm: LDM, vocoder: Vocoder, seed: int, steps: int,
-                      guidance: float | None) -> dict[str, Method]:
-    "The rows of `mst_evaluate`; the last is given the twin as its content."
-    image = LogMel(vocoder.config.audio)
-    transfer = make_transfer(ldm, None, steps, 0., seed, guidance)
-    return {"copy content": lambda content, style: (image(content), content),
-            "copy style": lambda content, style: (image(style), style),
-            "model": through_images(transfer, vocoder),
-            "twin through vocoder": through_images(copy_content, vocoder)}
+# %% ../nbs/07b_commands.ipynb #9633bae1
+def file_method(ldm: LDM, vocoder: Vocoder, **options) -> Method:
+    "A method of the rulers that goes the way of `mst_transfer`; `options` are a `SoundTransfer`'s."
+    def method(case):
+        transfer = SoundTransfer(ldm, vocoder, encode_style_clip(ldm, case.style), **options)
+        with tempfile.TemporaryDirectory() as folder:
+            content, result = (str(Path(folder, name)) for name in ("content.wav", "result.wav"))
+            sf.write(content, case.content, RATE)
+            transfer_file(content, result, transfer, progress=False)
+            return sf.read(result, dtype="float32")[0]
+    return method
 
-def score_methods(methods: dict[str, Method], cases: Cases, audio: AudioConfig) -> list[tuple]:
-    "A line of the table for each method on cases as sound."
-    rows, judge = [], SoundJudge()
-    for name, method in tqdm(methods.items(), disable=None, leave=False):
-        is_twin = name.startswith("twin")
-        results = apply_method(method, replace(cases, content=cases.target) if is_twin else cases)
-        scores = score_sounds(*results, cases, judge, audio)
-        if is_twin:
-            del scores["lsd_image"]  # the same images
-        rows.append(score_line(name, scores, cases.pieces))
-    return rows
+def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
+    "The model's rows: as it was asked for, and with zeros for the noise."
+    return {"mst": file_method(ldm, vocoder, **options),
+            "mst without noise": file_method(ldm, vocoder, noise_scale=0., **options)}
 
 # %% ../nbs/07b_commands.ipynb #c110i
+def evaluate_sets(run: Run, split: str, folder: Path | None,
+                  methods: dict[str, Method]) -> list[tuple]:
+    "Lines of the table of all sets and methods; the headline measures are printed set by set."
+    sets = ruler_sets(run, split, run.pick(1, 4, 40), run.pick(1, 3, 3), folder)
+    tagger, judge, rows, trained = MusicTagger(), SoundJudge(), [], None
+    for name, cases in sets.items():
+        if name == "unheard styles":
+            players = (*INSTRUMENTS, *OTHERS, *run.pick((), (*MORE, *RARE), (*MORE, *RARE)))
+            trained = trained_vectors(ruler_scores(split, 2, run), "fluid", players, tagger)
+        with tqdm(total=len(methods), desc=name, disable=None, leave=False) as bar:
+            scores = measure_set(methods, cases, tagger, judge,
+                                 trained if name == "unheard styles" else None,
+                                 lambda method: bar.update())
+        print(f"\n{name}: {len(cases)} cases of {len({case.recording for case in cases})} "
+              "recordings", flush=True)
+        print_table(ruler_header(HEADLINES), ruler_rows(name, cases, scores, HEADLINES))
+        rows += ruler_rows(name, cases, scores)
+    return rows
+
+# %% ../nbs/07b_commands.ipynb #evaluate-code
 def evaluate(args: argparse.Namespace):
-    "Print the benchmark of a model, beside what does nothing and what a perfect model would reach."
+    "Print the benchmark of a model, beside what needs no model and what a perfect one would reach."
     run = start_run(args, "mst_evaluate")
+    folder = corpus_folder(args.corpus)
+    if not folder:
+        print("neither --corpus nor MST_CORPUS names a folder: sampled makers, real players and "
+              "unheard styles are left out")
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
-    vocoder = load_vocoder(args.vocoder)
-    cases = sound_cases(rendered_recordings(run, "test", 4, args.take), seed=run.seed)
-    methods = evaluated_methods(ldm, vocoder, run.seed, args.steps, args.guidance)
-    header = ("method", *(title for title, *_ in MEASURES.values()))
-    rows = score_methods(methods, cases, vocoder.config.audio)
-    print(f"{len(cases)} cases of {len(set(cases.pieces))} pieces")
-    print_table(header, rows)
+    vocoder = load_vocoder(args.vocoder).to(run.torch_device)
+    methods = plain_methods(vocoder)
+    methods |= model_methods(ldm, vocoder, num_inference_steps=args.steps, seed=run.seed,
+                             guidance_scale=args.guidance)
+    rows = evaluate_sets(run, args.split, folder, methods | ceiling_methods(vocoder, ldm))
+    run.table(f"rulers_{args.split}", ruler_header(), rows)
     if args.csv:
         with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
-            csv.writer(f).writerows([header, *rows])
+            csv.writer(f).writerows([ruler_header(), *rows])
 
 def evaluate_main(argv: list[str] | None = None) -> int:
     "Command line of `mst_evaluate`."

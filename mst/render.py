@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SOUNDFONTS', 'FOLDERS', 'SAMPLES', 'NOTES_LOCK', 'find_synthesizer', 'installed_soundfont', 'find_soundfont',
            'fluidsynth_command', 'timidity_command', 'synthesizer_command', 'notes_midi', 'run_synthesizer',
-           'render_notes', 'pack_samples', 'unpack_notes', 'fetch_samples', 'load_note', 'semitones_off',
-           'recorded_notes', 'recorded_note', 'add_room', 'play_samples']
+           'render_notes', 'pack_samples', 'unpack_notes', 'fetch_samples', 'load_note', 'semitones_off', 'named_notes',
+           'one_layer', 'tabled_notes', 'skip_swell', 'recorded_notes', 'recorded_note', 'add_room', 'play_samples']
 
 # %% ../nbs/00f_render.ipynb #imports
 import os
@@ -25,7 +25,7 @@ import numpy as np
 import pretty_midi
 import scipy
 
-from .files import write_error
+from .files import csv_records, write_error
 from .run import project_root
 from .scores import GAIN, RENDER_RATE
 
@@ -250,24 +250,61 @@ def semitones_off(sound: np.ndarray, key: int) -> float:
     off = np.median(pitch) - key
     return off - 12 * round(off / 12)
 
+# %% ../nbs/00f_render.ipynb #5e1c7a40
+def named_notes(folder: Path) -> list[tuple[int, Path]]:
+    "MIDI key and path of the recordings in a folder that are called as A4.mp3 or Cs3.mp3."
+    return [(int(librosa.note_to_midi(path.stem.replace("s", "#"))), path)
+            for path in sorted(folder.glob("*.mp3")) if re.fullmatch("[A-G]s?[0-9]", path.stem)]
+
+# %% ../nbs/00f_render.ipynb #c96a40f8
+def one_layer(records: list[dict]) -> dict[float, str]:
+    "Pitch to file of the layer that most pitches have: of rows file, midi_pitch, velocity_layer."
+    layers = {}
+    for row in records:
+        pitches = layers.setdefault(row["velocity_layer"], {})
+        pitches.setdefault(float(row["midi_pitch"]), row["file"])
+    return max(layers.values(), key=len, default={})
+
+# %% ../nbs/00f_render.ipynb #a47d5c80
+def tabled_notes(folder: Path) -> list[tuple[float, Path]]:
+    "Pitch and path of one layer of the notes in a folder's table.csv. ValueError names the line."
+    (_, header), *rows = csv_records(table := folder / "table.csv") or [(1, [])]
+    records = [dict(zip(header, cells)) for _, cells in rows]
+    for (line, _), row in zip(rows, records):
+        pitch, layer = row.get("midi_pitch", ""), row.get("velocity_layer")
+        if not re.fullmatch(r"\d+(\.\d+)?", pitch) or layer is None:
+            raise ValueError(f"{table}, line {line}: needs file, midi_pitch (a number) and "
+                             "velocity_layer")
+        if Path(name := row.get("file", "")).name != name or not (folder / name).is_file():
+            raise ValueError(f"{table}, line {line}: {name!r} is no file in this folder; fetch it, "
+                             "or take the line out")
+    return [(pitch, folder / name) for pitch, name in one_layer(records).items()]
+
+# %% ../nbs/00f_render.ipynb #6a0e9f53
+def skip_swell(sound: np.ndarray) -> np.ndarray:
+    "A note [N] at 44 100 Hz without the 50 ms steps before the first within 12 dB of the loudest."
+    level = np.square(sound[:len(sound) // 2205 * 2205].reshape(-1, 2205)).mean(1)
+    if not (start := 2205 * int(np.argmax(level > level.max() / 16))):
+        return sound
+    return sound[start:] * np.minimum(1, np.arange(len(sound) - start, dtype=np.float32) / 441)
+
 # %% ../nbs/00f_render.ipynb #samples-b
 @lru_cache
 def recorded_notes(folder: Path) -> dict:
-    """Single notes {key: samples [N] at 44 100 Hz} of a folder of {note}.mp3, from their beginning
-    on, all equally loud.
-
-    A note that sounds other than its name says (octaves aside), as a few do, is left out.
-    ValueError if none remains.
+    """Single notes {key: samples [N] at 44 100 Hz} of a folder with table.csv, or else of its
+    {note}.mp3, from their beginning on, all equally loud.
+    A note that sounds other than it should (octaves aside) is left out. ValueError if none remains.
     """
-    notes = {}
-    for path in sorted(Path(folder).glob("*.mp3")):
-        if not re.fullmatch("[A-G]s?[0-9]", path.stem):
-            continue
-        key, sound = int(librosa.note_to_midi(path.stem.replace("s", "#"))), load_note(path)
+    folder, notes = Path(folder), {}
+    has_table = (folder / "table.csv").is_file()
+    for key, path in (tabled_notes if has_table else named_notes)(folder):
+        sound = load_note(path)
         if len(sound) >= 11_025 and abs(semitones_off(sound, key)) < .6:
+            sound = skip_swell(sound) if has_table else sound
             notes[key] = sound / np.sqrt(np.square(sound[:22_050]).mean())
     if not notes:
-        raise ValueError(f"{folder}: no recordings of single notes, named as A4.mp3 or Cs3.mp3")
+        raise ValueError(f"{folder}: no recordings of single notes, named as A4.mp3 or Cs3.mp3, or "
+                         "listed in table.csv")
     return notes
 
 # %% ../nbs/00f_render.ipynb #14350d97

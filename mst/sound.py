@@ -89,15 +89,17 @@ class SoundTransfer:
 
     Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP`
     frames: there their noise is the same, their latents are blended, and the later one's phases
-    begin as the earlier one's: one sound can become the other within a few frames.
+    begin as the earlier one's: one sound can become the other within a few frames. With a
+    `noise_scale` of 0 there is none, and the network is a plain regression.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = 1,
-                 guidance_scale: float | None = None, strength: float = 1., seed: int = 0):
+                 guidance_scale: float | None = None, strength: float = 1., seed: int = 0,
+                 noise_scale: float = 1.):
         if not 0 < strength <= 1:
             raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         self.ldm, self.vocoder, self.style = ldm, vocoder, style
-        self.guidance_scale, self.seed = guidance_scale, seed
+        self.guidance_scale, self.seed, self.noise_scale = guidance_scale, seed, noise_scale
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps,
                                     max(1, round(strength * len(self.alphas))) - 1)
@@ -146,7 +148,7 @@ def window_noise(self: SoundTransfer, before: Tensor, frames: int,
     "Noise for a window of so many latent frames, which begins as the noise `before` ended."
     shared = before[..., -(OVERLAP // 8):]
     new = torch.randn((*shared.shape[:3], frames - shared.shape[-1]), generator=generator)
-    return torch.cat([shared, new], -1)
+    return torch.cat([shared, self.noise_scale * new], -1)
 
 @patch
 @torch.no_grad()

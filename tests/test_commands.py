@@ -57,9 +57,14 @@ def test_from_a_training_to_a_benchmark(tmp_path):
                   tmp_path / "runs", "-o", trained])
     assert result.returncode == 0 and trained.is_file(), result.stderr
     result = run(["mst_evaluate", "--profile", "smoke", "--vocoder", trained, "--csv", table])
-    assert result.returncode == 0 and "24 cases of 2 pieces" in result.stdout, result.stderr
+    assert result.returncode == 0 and "rendered: 3 cases of 1 recordings" in result.stdout, \
+        result.stderr
     header, *rows = csv.reader(table.read_text().splitlines())
-    assert [row[0] for row in rows] == ["copy content", "copy style", "model",
-                                        "twin through vocoder"]
-    note_f1 = [float(row[header.index("note F1")].split()[0]) for row in rows]
-    assert note_f1[1] < note_f1[0] < 1 and all(row[0] in result.stdout for row in rows)
+    rendered = {row[1]: row for row in rows[:9]}
+    assert list(rendered) == [
+        "copy content", "another clip", "equaliser only", "transcribe and render", "mst",
+        "mst without noise", "twin through autoencoder", "twin through vocoder", "twin"]
+    notes = {name: float(row[header.index("notes")].split()[0]) for name, row in rendered.items()}
+    assert notes["another clip"] < notes["copy content"] <= 1
+    assert rendered["copy content"][header.index("heard as asked (%)")] == "0"
+    assert all(name in result.stdout for name in rendered)

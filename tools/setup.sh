@@ -45,7 +45,8 @@ touch .venv/.installing
 echo "setup: Python packages into .venv (the first time this takes some minutes)"
 pip() { .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check "$@"; }
 pip -c constraints.txt -e '.[dev]'
-pip --no-deps basic-pitch==0.4.0 # for its note network alone: its dependencies, TensorFlow among them, are not used
+pip --no-deps basic-pitch==0.4.0 # for its note network and decoder: its dependencies, TensorFlow among them, are not used
+pip --no-deps musicnn==0.1.0     # for its weights alone, which name instruments: it is never imported
 # librosa compiles functions when its parts are first imported, and keeps them. Two programs that do so at once mix up their files
 # (numba keeps a function and its wrapper apart), and librosa.yin ends in a segmentation fault from then on. So one does it, here.
 .venv/bin/python -c "import librosa; librosa.yin"
