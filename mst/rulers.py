@@ -322,10 +322,14 @@ def real_sets(split: str, folder: Path, per_recording: int,
 def ruler_sets(run: Run, split: str, pieces: int, per_recording: int,
                folder: Path | None) -> dict[str, list[RulerCase]]:
     """All sets of a split: so many pieces of the rendered ones, so many places of a recording;
-    without a `folder` of recordings only those that are rendered. ValueError for another split."""
+    without a `folder` of recordings only those that are rendered, in profile smoke only the first.
+    ValueError for another split."""
     if split not in SPLITS:
         raise ValueError(f"the split is one of {', '.join(SPLITS)}, not {split!r}")
     scores = ruler_scores(split, pieces, run)
+    if run.profile == "smoke":
+        font = [Player(name) for name in INSTRUMENTS]
+        return {"rendered": twin_cases(scores, "fluid", font, font, run.seed)}
     sets = rendered_sets(scores, run.seed)
     if folder:
         sets |= sampled_sets(scores, split, folder, run.seed)
