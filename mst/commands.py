@@ -27,11 +27,10 @@ from .files import atomic_path, in_shard
 from .hearing import SoundJudge
 from .images import build_dataset_folder_structure
 from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
-from .recordings import SPLITS as RECORDING_SPLITS
 from .recordings import (
-    corpus_folder, fetch_recordings, is_recording_table, read_recordings, select_recordings)
+    SPLITS, corpus_folder, fetch_recordings, is_recording_table, read_recordings, select_recordings)
 from .rulers import (
-    HEADLINES, SPLITS, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
+    PIECE_SPLITS, PRINTED, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
     ruler_rows, ruler_scores, ruler_sets, trained_vectors)
 from .run import PROFILES, Run, print_table
 from .scores import INSTRUMENTS
@@ -91,7 +90,7 @@ def parse_shard(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no shard; 1/4 is the first of 4") from None
     return i, n
 
-# %% ../nbs/07b_commands.ipynb #03b16312
+# %% ../nbs/07b_commands.ipynb #78489b1c
 def transfer_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_transfer`."
     parser = argparse.ArgumentParser(
@@ -117,7 +116,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="no progress, only errors")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #eb5e0699
+# %% ../nbs/07b_commands.ipynb #695680d8
 def output_path(content: str, output: str | None, styles: list[str]) -> str:
     "Where the result of a content goes: `output` itself, or into that folder."
     if output == "-" or output and not Path(output).is_dir():
@@ -175,7 +174,7 @@ def download_parser() -> argparse.ArgumentParser:
     add("--codec", default="mp3", choices=CODECS, help="%(default)s unless given")
     add("--timeout", type=float, default=20, help="seconds a server may be silent (%(default)s)")
     add("--retries", type=int, default=3, help="attempts after a broken transfer (%(default)s)")
-    add("--split", choices=RECORDING_SPLITS, help="of data/recordings.csv only these rows")
+    add("--split", choices=SPLITS, help="of data/recordings.csv only these rows")
     return parser
 
 def download(args: argparse.Namespace):
@@ -221,7 +220,7 @@ def build_parser() -> argparse.ArgumentParser:
              "there, in one folder, run once without it: that balances")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #086030f9
+# %% ../nbs/07b_commands.ipynb #8f8abb65
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
@@ -249,7 +248,7 @@ def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     return Run.start("mst", args.profile, args.device, args.seed, args.out,
                      str(Path(data).resolve()) if data else "", command)
 
-# %% ../nbs/07b_commands.ipynb #51ed2424
+# %% ../nbs/07b_commands.ipynb #931b7aeb
 def train_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_train`."
     parser = argparse.ArgumentParser(
@@ -268,7 +267,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_run(parser, "full")
     return parser
 
-# %% ../nbs/07b_commands.ipynb #d9cfe8ac
+# %% ../nbs/07b_commands.ipynb #819f1f33
 def with_epochs(training, epochs: int | None):
     "A training's configuration with so many epochs; None: as it is."
     return replace(training, epochs=epochs or training.epochs)
@@ -323,10 +322,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "mst_evaluate", description="Put a model to the rulers, from file to file: sets of "
                                     "rendered and real sound, beside what needs no model. Means; "
-                                    "in brackets 95 %% intervals over recordings.",
+                                    "in brackets 95 % intervals over recordings.",
         epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
     add = parser.add_argument
-    add("--split", default="dev", choices=SPLITS,
+    add("--split", default="dev", choices=PIECE_SPLITS,
         help="dev may choose; test is opened once a release, and chooses nothing (%(default)s)")
     add("--corpus", metavar="FOLDER",
         help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
@@ -360,8 +359,13 @@ def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
                   methods: dict[str, Method]) -> list[tuple]:
-    "Lines of the table of all sets and methods; the headline measures are printed set by set."
+    "Lines of the table of all sets and methods; the main measures are printed set by set."
     sets = ruler_sets(run, split, run.pick(1, 4, 40), run.pick(1, 3, 3), folder)
+    missing = [name for name in ("sampled makers", "unheard styles", "real players")
+               if name not in sets]
+    if missing and run.profile != "smoke":
+        print(f"left out, as {folder or 'no folder of recordings'} has not what they need: "
+              f"{', '.join(missing)} (--corpus or MST_CORPUS names the folder)")
     tagger, judge, rows, trained = MusicTagger(), SoundJudge(), [], None
     for name, cases in sets.items():
         if name == "unheard styles":
@@ -373,7 +377,7 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
                                  lambda method: bar.update())
         print(f"\n{name}: {len(cases)} cases of {len({case.recording for case in cases})} "
               "recordings", flush=True)
-        print_table(ruler_header(HEADLINES), ruler_rows(name, cases, scores, HEADLINES))
+        print_table(ruler_header(PRINTED), ruler_rows(name, cases, scores, PRINTED))
         rows += ruler_rows(name, cases, scores)
     return rows
 
@@ -382,9 +386,6 @@ def evaluate(args: argparse.Namespace):
     "Print the benchmark of a model, beside what needs no model and what a perfect one would reach."
     run = start_run(args, "mst_evaluate")
     folder = corpus_folder(args.corpus)
-    if not folder:
-        print("neither --corpus nor MST_CORPUS names a folder: sampled makers, real players and "
-              "unheard styles are left out")
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder = load_vocoder(args.vocoder).to(run.torch_device)
     methods = plain_methods(vocoder)

@@ -9,7 +9,6 @@ __all__ = ['ONSET_THRESHOLD', 'FRAME_THRESHOLD', 'SHORTEST_FRAMES', 'TOLERANCE',
 
 # %% ../nbs/03c_notes.ipynb #imports
 import logging
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,7 +21,7 @@ from pretty_midi import Note, note_number_to_hz
 from .hearing import NOTE_HOP, NOTE_OVERLAP, NOTE_WINDOW, normalize_level, note_frames
 from .render import render_notes
 from .scores import RENDER_RATE, Score
-from .takes import ALL_INSTRUMENTS, TAKES, perform_take
+from .takes import ALL_INSTRUMENTS, TAKES, begin_take, perform_take
 
 # %% ../nbs/03c_notes.ipynb #advice
 @contextmanager
@@ -104,13 +103,10 @@ def score_truth(score: Score, take: str, instrument: str = "piano") -> list[Note
     for name, known in ((take, TAKES), (instrument, ALL_INSTRUMENTS)):
         if name not in known:
             raise ValueError(f"unknown name {name!r}; known are {', '.join(known)}")
-    how, octaves = TAKES[take], ALL_INSTRUMENTS[instrument][1]
-    draw = random.Random(f"{score.piece} {how.performance or take}")
-    if how.rooms:  # their size and level are drawn first
-        draw.uniform(.1, .9)
-        draw.uniform(.1, .7)
+    octaves = ALL_INSTRUMENTS[instrument][1]
+    draw, _ = begin_take(score, take)
     return [Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
-            for n in perform_take(score, how, draw)]
+            for n in perform_take(score, TAKES[take], draw)]
 
 # %% ../nbs/03c_notes.ipynb #clips
 def notes_in_clip(notes: list[Note], start: float, seconds: float) -> list[Note]:

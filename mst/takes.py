@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAKES', 'TRAIN_TAKES', 'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'SAMPLED', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS',
            'Take', 'clip_loudness', 'add_expression', 'transpose_notes', 'lower_octaves', 'raise_octaves',
-           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'flac_bytes', 'perform_take', 'render_piece',
-           'players_of', 'render_all', 'render_corpus', 'render_takes']
+           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'flac_bytes', 'perform_take', 'begin_take',
+           'render_piece', 'players_of', 'render_all', 'render_corpus', 'render_takes']
 
 # %% ../nbs/00g_takes.ipynb #imports
 import io
@@ -255,11 +255,16 @@ def perform_take(score: Score, how: Take, draw) -> list:
     notes = raise_octaves(notes, draw) if how.high else notes
     return ringing_chords(notes, seconds, draw) if how.chords else notes
 
+def begin_take(score: Score, take: str) -> tuple:
+    "The draw of a piece and its performance, and the room: (size, level) or None, drawn first."
+    how = TAKES[take]
+    draw = random.Random(f"{score.piece} {how.performance or take}")
+    return draw, (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
+
 def render_piece(score: Score, output_path, instruments, soundfont: Path, take: str) -> list:
     "Render what is missing of a piece, {instrument}/{piece}.flac; the paths that were written."
     how, notes, written = TAKES[take], None, []
-    draw = random.Random(f"{score.piece} {how.performance or take}")
-    room = (draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.7)) if how.rooms else None
+    draw, room = begin_take(score, take)
     for instrument in instruments:
         path = Path(output_path) / instrument / f"{score.piece}.flac"
         program, octaves = ALL_INSTRUMENTS[instrument]

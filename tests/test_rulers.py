@@ -1,0 +1,52 @@
+"""The rulers where something is missing: no corpus, a part of it, an instrument that the ear does
+not know."""
+import math
+
+import numpy as np
+import pytest
+
+from mst.recordings import read_recordings
+from mst.rulers import (
+    DEV_RECORDINGS, HEADLINES, PRINTED, RECORDINGS, RULERS, UNHEARD_MAKERS, RulerCase,
+    instrument_measures, real_sets, ruler_rows, ruler_scores, ruler_sets, sampled_sets)
+from mst.run import Run, project_root
+
+
+def case(source, asked):
+    return RulerCase(np.zeros(1), np.zeros(1), source, asked, "piece")
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_folder_without_what_is_needed_gives_no_cases(tmp_path, split):
+    assert not any(sampled_sets(ruler_scores(split, 2, Run()), split, tmp_path, 0).values())
+    assert real_sets(split, tmp_path, 3, 0) == {}
+
+
+@pytest.mark.parametrize("source, asked, known", [
+    ("piano", "violin", True), ("harp", "acoustic_guitar", False), ("piano", "harp", False),
+    ("piano", "flute", False)])
+def test_harps_are_not_counted_by_an_ear_that_is_deaf_for_them(source, asked, known):
+    assert math.isnan(instrument_measures(case(source, asked), asked, asked)["heard"]) != known
+
+
+def test_what_a_shortcut_wins_is_no_headline():
+    assert not {"onset_f1", "note_f1", "distance", "told_apart", "mfcc_style"} & {*HEADLINES}
+    assert {*PRINTED} <= {*RULERS}
+
+
+def test_the_copied_content_stands_once_where_there_are_no_twins():
+    scores = {name: {"heard": np.zeros(1)} for name in ("copy content", "twin", "twin through x")}
+    rows = ruler_rows("real", [case("piano", "violin")], scores, ("heard",))
+    assert [row[1] for row in rows] == ["copy content", "content through x"]
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="the split is one of dev, test, not 'train'"):
+        ruler_sets(Run(), "train", 1, 1, None)
+
+
+def test_makers_and_recordings_are_in_the_table():
+    paths = [row.path for row in read_recordings(project_root() / RECORDINGS)]
+    for place, _ in UNHEARD_MAKERS.values():
+        assert any(path.startswith(f"samples/{place}/") for path in paths)
+    assert not {*DEV_RECORDINGS} & {*paths}, "they have a public address: take them from the table"
