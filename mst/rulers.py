@@ -349,7 +349,7 @@ RULERS = {  # measure: title, factor and digits in tables, whether an interval s
     "comb_ratio": ("comb", 1, 2, False), "level_error": ("level (dB)", 1, 1, False),
     "modulation_ratio": ("modulation", 1, 2, False), "mfcc_style": ("MFCC", 1, 3, False),
     "judged": ("house judge (%)", 100, 0, False)}
-HEADLINES = ("heard", "as_asked", "near")  # what neither copying nor the equaliser wins
+HEADLINES = ("heard", "as_asked", "near")  # what copying fails
 PRINTED = (*HEADLINES, "onset_f1", "distance", "told_apart")
 
 # %% ../nbs/06c_rulers.ipynb #measure-set
