@@ -7,6 +7,7 @@
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
 #   make bench      measure speed and cost against named alternatives, and the model on all test pieces, for the report: on an idle machine
+#   make release  open the test sets of the rulers, for the report (MST_CORPUS names the real recordings): once a release
 #   make publish    bring a run to what is committed: outputs into nbs/, figures, tables, numbers, README's table, report/main.pdf
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
@@ -23,7 +24,7 @@ export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help setup report lab explorer site test test-long bench publish shipped clean
+.PHONY: help setup report lab explorer site test test-long bench release publish shipped clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,10 @@ test-long: setup
 bench: setup
 	for name in training curves dataset sampling gpu cost pieces; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh $(PROFILE); }
+
+# About half an hour on two idle cores.
+release: setup
+	python benchmarks/rulers.py
 
 publish: report
 	@python tools/run_notebooks.py $(PROFILE) $(PRESET) all

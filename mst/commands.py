@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import soundfile as sf
@@ -30,10 +31,11 @@ from .ldm import LDM, LDM_PRESETS, load_ldm, save_ldm
 from .recordings import (
     SPLITS, corpus_folder, fetch_recordings, is_recording_table, read_recordings, select_recordings)
 from .rulers import (
-    PIECE_SPLITS, PRINTED, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
-    ruler_rows, ruler_scores, ruler_sets, trained_vectors)
+    NOT_PRINTED, PRINTED, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
+    ruler_numbers, ruler_rows, trained_vectors)
 from .run import PROFILES, Run, print_table
 from .scores import INSTRUMENTS
+from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
 from .sound import RATE, SoundTransfer, encode_style_clip, load_transfer, transfer_file
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
@@ -358,28 +360,34 @@ def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
 
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
-                  methods: dict[str, Method]) -> list[tuple]:
-    "Lines of the table of all sets and methods; the main measures are printed set by set."
-    sets = ruler_sets(run, split, run.pick(1, 4, 40), run.pick(1, 3, 3), folder)
+                  methods: dict[str, Method]) -> tuple[list[tuple], list[tuple], dict[str, str]]:
+    """Lines of the table of all sets, methods and measures, those that are printed set by set, and
+    their means by name."""
+    sets = ruler_sets(run, split, run.pick(1, 4, 8), run.pick(1, 3, 3), folder)
     missing = [name for name in ("sampled makers", "unheard styles", "real players")
                if name not in sets]
     if missing and run.profile != "smoke":
         print(f"left out, as {folder or 'no folder of recordings'} has not what they need: "
               f"{', '.join(missing)} (--corpus or MST_CORPUS names the folder)")
-    tagger, judge, rows, trained = MusicTagger(), SoundJudge(), [], None
+    tagger, judge, rows, printed, numbers = MusicTagger(), SoundJudge(), [], [], {}
+    @cache
+    def vectors():  # of what was trained on
+        players = (*INSTRUMENTS, *OTHERS, *MORE, *RARE)
+        return trained_vectors(ruler_scores(split, 2, run), "fluid", players, tagger)
     for name, cases in sets.items():
-        if name == "unheard styles":
-            players = (*INSTRUMENTS, *OTHERS, *run.pick((), (*MORE, *RARE), (*MORE, *RARE)))
-            trained = trained_vectors(ruler_scores(split, 2, run), "fluid", players, tagger)
         with tqdm(total=len(methods), desc=name, disable=None, leave=False) as bar:
-            scores = measure_set(methods, cases, tagger, judge,
-                                 trained if name == "unheard styles" else None,
-                                 lambda method: bar.update())
+            scores = measure_set(
+                methods | (released_methods(folder) if name == "StarNet" else {}), cases, tagger,
+                judge, vectors() if name in ("unheard styles", "real cello") else None,
+                lambda method: bar.update())
         print(f"\n{name}: {len(cases)} cases of {len({case.recording for case in cases})} "
               "recordings", flush=True)
-        print_table(ruler_header(PRINTED), ruler_rows(name, cases, scores, PRINTED))
+        shown = {method: by for method, by in scores.items() if method not in NOT_PRINTED}
         rows += ruler_rows(name, cases, scores)
-    return rows
+        printed += ruler_rows(name, cases, shown, PRINTED)
+        numbers |= ruler_numbers(split, name, cases, shown)
+        print_table(ruler_header(PRINTED), printed[-len(shown):])
+    return rows, printed, numbers
 
 # %% ../nbs/07b_commands.ipynb #evaluate-code
 def evaluate(args: argparse.Namespace):
@@ -391,8 +399,11 @@ def evaluate(args: argparse.Namespace):
     methods = plain_methods(vocoder)
     methods |= model_methods(ldm, vocoder, num_inference_steps=args.steps, seed=run.seed,
                              guidance_scale=args.guidance)
-    rows = evaluate_sets(run, args.split, folder, methods | ceiling_methods(vocoder, ldm))
-    run.table(f"rulers_{args.split}", ruler_header(), rows)
+    rows, printed, numbers = evaluate_sets(run, args.split, folder,
+                                           methods | ceiling_methods(vocoder, ldm))
+    run.table(f"rulers_{args.split}_all", ruler_header(), rows)
+    run.table(f"rulers_{args.split}", ruler_header(PRINTED), printed)
+    run.record(**numbers)
     if args.csv:
         with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
             csv.writer(f).writerows([ruler_header(), *rows])

@@ -7,9 +7,11 @@ import pytest
 
 from mst.recordings import read_recordings
 from mst.rulers import (
-    DEV_RECORDINGS, HEADLINES, PRINTED, RECORDINGS, RULERS, UNHEARD_MAKERS, RulerCase,
-    instrument_measures, real_sets, ruler_rows, ruler_scores, ruler_sets, sampled_sets)
+    HEADLINES, PRINTED, RULERS, RulerCase, instrument_measures, ruler_rows)
 from mst.run import Run, project_root
+from mst.sets import (
+    DEV_RECORDINGS, RECORDINGS, UNHEARD_MAKERS, real_sets, ruler_scores, ruler_sets, sampled_sets,
+    starnet_set)
 
 
 def case(source, asked):
@@ -19,7 +21,7 @@ def case(source, asked):
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_a_folder_without_what_is_needed_gives_no_cases(tmp_path, split):
     assert not any(sampled_sets(ruler_scores(split, 2, Run()), split, tmp_path, 0).values())
-    assert real_sets(split, tmp_path, 3, 0) == {}
+    assert real_sets(split, tmp_path, 3, 0) == starnet_set(tmp_path) == {}
 
 
 @pytest.mark.parametrize("source, asked, known", [

@@ -9,9 +9,10 @@ import pytest
 from mst.commands import file_method
 from mst.hearing import audio_lsd, note_scores
 from mst.ldm import load_ldm
-from mst.rulers import AUDIBLE, Player, ruler_scores, twin_cases
+from mst.rulers import AUDIBLE, Player, twin_cases
 from mst.run import Run
 from mst.scores import INSTRUMENTS
+from mst.sets import ruler_scores
 from mst.tagger import MusicTagger, name_instruments
 from mst.vocoder import load_vocoder
 

@@ -2,9 +2,8 @@
 where there is one.
 
 Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for
-each of the four instruments), and ablation, whose scores go to data/ablation.csv; all of them
-without a name. A training that was stopped goes on after its last epoch. The corpus is that of
-profile full, rendered where it is missing.
+each of the four instruments); all of them without a name. A training that was stopped goes on after
+its last epoch. The corpus is that of profile full, rendered where it is missing.
 """
 import sys
 import time
@@ -16,9 +15,7 @@ from mst.features import FEATURE_FILE, train_feature_network
 from mst.sound import STYLES, save_style_clips
 from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
-from mst.ablation import ablate
 from mst.train_ldm import train_mst
-from mst.twins import ROUNDS, load_twins
 from mst.training import training_card
 from mst.hearing import JUDGE_FILE, train_judge
 from mst.vocoder import SHIPPED_VOCODER, VOCODER_FILE, save_vocoder, train_vocoder
@@ -47,15 +44,11 @@ def main(names):
             train_mst(run, root / LDM_FILE)
         elif name == "styles":
             save_style_clips(run, root / STYLES)
-        elif name == "ablation":
-            train_set = load_twins(run, "train", ROUNDS[0][1])
-            valid_set = load_twins(run, "val", (("plain",), ("fluid",)))
-            ablate(run, root / "data" / "ablation.csv", 2, 3, train_set, valid_set)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "styles", "ablation")
+    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "styles")
     if unknown := set(sys.argv[1:]) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     main(sys.argv[1:] or known)

@@ -1,0 +1,65 @@
+"""The release: the shipped model on the test sets of the rulers, beside what needs no model and
+what a perfect one would reach. It opens the test sets, so nothing may be chosen by what it says.
+
+Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it. The report
+reads the table, when it was made and by which weights.
+"""
+import sys
+from datetime import date
+
+import librosa
+import measure
+
+from mst.checkpoints import weights_digest
+from mst.commands import evaluate_sets, model_methods
+from mst.ldm import load_ldm
+from mst.recordings import (
+    aligned_notes, corpus_folder, read_recordings, select_recordings, share_heard)
+from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
+from mst.run import Run, print_table, project_root
+from mst.sets import RECORDINGS
+from mst.vocoder import load_vocoder
+
+
+def alignment_rows(folder):
+    """Of every aligned test recording, the share of its notes that are heard where they should be,
+    and half a second later."""
+    rows = []
+    for row in select_recordings(read_recordings(project_root() / RECORDINGS), "performance",
+                                 "test"):
+        notes = aligned_notes(folder, row) if (folder / row.path).is_file() else None
+        if notes:
+            sound, _ = librosa.load(folder / row.path, sr=22_050)
+            shares = share_heard(sound, notes, (0., .5))
+            rows.append((row.title, *(f"{100 * share:.0f}" for share in shares)))
+    return rows
+
+
+def main(smoke):
+    run, folder = Run(profile="smoke" if smoke else "full"), corpus_folder()
+    if not folder and not smoke:
+        sys.exit("rulers: the test sets need real recordings: name their folder, MST_CORPUS=FOLDER "
+                 "(mst_download data/recordings.csv -o FOLDER fetches it)")
+    ldm, vocoder = load_ldm(), load_vocoder()
+    methods = plain_methods(vocoder) | model_methods(
+        ldm, vocoder, num_inference_steps=1, seed=run.seed, guidance_scale=None)
+    results = measure.results(smoke)
+    rows, printed, numbers = evaluate_sets(run, "test", None if smoke else folder,
+                                           methods | ceiling_methods(vocoder, ldm))
+    if not smoke:
+        print_table(("aligned recording", "heard (%)", "half a second later"),
+                    alignment_rows(folder))
+    results.table("rulers_test_all", ruler_header(), rows)
+    measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
+                   rulers_test_opened=str(date.today()), rulers_test_weights=weights_digest(ldm))
+    key = "rulers_test_{}_{}_{}".format
+    for name in ("rendered", "real_players"):
+        pair = [numbers.get(key(name, method, "onset_f1")) for method in
+                ("mst", "transcribe_and_render")]
+        if all(pair):
+            print(f"{name}: notes of mst, as a ratio to transcribing and rendering: "
+                  f"{float(pair[0]) / float(pair[1]):.2f}")
+
+
+if __name__ == "__main__":
+    main(measure.options(__doc__).smoke)
