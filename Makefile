@@ -6,7 +6,7 @@
 #   make site       build runs/site/index.html: what all pairs of instruments sound like, and the notebooks, to be opened or hosted
 #   make test       lint, every notebook with its smoke profile, and the tests
 #   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
-#   make bench      measure speed and cost against named alternatives, and the model on all test pieces, for the report: on an idle machine
+#   make bench      measure speed and cost against named alternatives, for the report: on an idle machine
 #   make release  open the test sets of the rulers, for the report (MST_CORPUS names the real recordings): once a release
 #   make publish    bring a run to what is committed: outputs into nbs/, figures, tables, numbers, README's table, report/main.pdf
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
@@ -59,7 +59,7 @@ test-long: setup
 
 # What they find lies in report/benchmarks. The report reads it there, now if the notebooks have run, else with make report.
 bench: setup
-	for name in training curves dataset sampling gpu cost pieces; do python benchmarks/$$name.py || exit 1; done
+	for name in training curves dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh $(PROFILE); }
 
 # About half an hour on two idle cores.

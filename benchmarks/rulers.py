@@ -41,8 +41,7 @@ def main(smoke):
         sys.exit("rulers: the test sets need real recordings: name their folder, MST_CORPUS=FOLDER "
                  "(mst_download data/recordings.csv -o FOLDER fetches it)")
     ldm, vocoder = load_ldm(), load_vocoder()
-    methods = plain_methods(vocoder) | model_methods(
-        ldm, vocoder, num_inference_steps=1, seed=run.seed, guidance_scale=None)
+    methods = plain_methods(vocoder) | model_methods(ldm, vocoder, seed=run.seed)
     results = measure.results(smoke)
     rows, printed, numbers = evaluate_sets(run, "test", None if smoke else folder,
                                            methods | ceiling_methods(vocoder, ldm))

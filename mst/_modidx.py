@@ -189,6 +189,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                           'mst.ddim.ddim_step': ('ddim.html#ddim_step', 'mst/ddim.py'),
                           'mst.ddim.ddim_timesteps': ('ddim.html#ddim_timesteps', 'mst/ddim.py'),
                           'mst.ddim.draw_like': ('ddim.html#draw_like', 'mst/ddim.py'),
+                          'mst.ddim.estimate_mean': ('ddim.html#estimate_mean', 'mst/ddim.py'),
                           'mst.ddim.generate': ('ddim.html#generate', 'mst/ddim.py'),
                           'mst.ddim.invert': ('ddim.html#invert', 'mst/ddim.py'),
                           'mst.ddim.make_transfer': ('ddim.html#make_transfer', 'mst/ddim.py'),

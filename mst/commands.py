@@ -108,11 +108,12 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("-o", "--output",
         help="a wav, flac, ogg or mp3 file; - is standard output; a folder for several contents; "
              "without it, CONTENT_STYLE.wav in this folder")
-    add("--steps", type=int, default=1, help="DDIM steps; 1 is nearest to the truth (%(default)s)")
-    add("--guidance", type=parse_guidance, metavar="SCALE",
-        help="above 1: more of the style; without it, chosen for each content")
-    add("--strength", type=float, default=1.,
-        help="how far the content is noised, above 0 and up to 1 (%(default)s)")
+    add("--steps", type=int, default=4, help="DDIM steps (%(default)s)")
+    add("--guidance", type=parse_guidance, default=1., metavar="SCALE",
+        help="above 1: more of the style; auto: chosen for each content (%(default)s)")
+    add("--strength", type=float, default=.2,
+        help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
+             "1, noise alone (%(default)s)")
     add("--seed", type=int, default=0, help="of the noise (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--quiet", action="store_true", help="no progress, only errors")
@@ -325,16 +326,18 @@ def evaluate_parser() -> argparse.ArgumentParser:
         "mst_evaluate", description="Put a model to the rulers, from file to file: sets of "
                                     "rendered and real sound, beside what needs no model. Means; "
                                     "in brackets 95 % intervals over recordings.",
-        epilog="Example: mst_evaluate --steps 20 --csv scores.csv")
+        epilog="Example: mst_evaluate --strength .5 --steps 10 --csv scores.csv")
     add = parser.add_argument
     add("--split", default="dev", choices=PIECE_SPLITS,
         help="dev may choose; test is opened once a release, and chooses nothing (%(default)s)")
     add("--corpus", metavar="FOLDER",
         help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
              "in the environment, the sets of real sound are left out")
-    add("--steps", type=positive_int, default=1, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, metavar="SCALE",
-        help="above 1: more of the style; without it, chosen for each content")
+    add("--steps", type=positive_int, default=4, help="DDIM steps (%(default)s)")
+    add("--guidance", type=parse_guidance, default=1., metavar="SCALE",
+        help="above 1: more of the style; auto: chosen for each content (%(default)s)")
+    add("--strength", type=float, default=.2,
+        help="how far the mean is noised, from 0 to 1 (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"):
         add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
@@ -354,9 +357,11 @@ def file_method(ldm: LDM, vocoder: Vocoder, **options) -> Method:
     return method
 
 def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
-    "The model's rows: as it was asked for, and with zeros for the noise."
+    "The model's rows: as it was asked for, its mean alone, and one step from noise."
+    one_step = {"num_inference_steps": 1, "strength": 1., "guidance_scale": None}
     return {"mst": file_method(ldm, vocoder, **options),
-            "mst without noise": file_method(ldm, vocoder, noise_scale=0., **options)}
+            "mst mean alone": file_method(ldm, vocoder, **options | {"strength": 0.}),
+            "mst one step": file_method(ldm, vocoder, **options | one_step)}
 
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
@@ -398,7 +403,7 @@ def evaluate(args: argparse.Namespace):
     vocoder = load_vocoder(args.vocoder).to(run.torch_device)
     methods = plain_methods(vocoder)
     methods |= model_methods(ldm, vocoder, num_inference_steps=args.steps, seed=run.seed,
-                             guidance_scale=args.guidance)
+                             guidance_scale=args.guidance, strength=args.strength)
     rows, printed, numbers = evaluate_sets(run, args.split, folder,
                                            methods | ceiling_methods(vocoder, ldm))
     run.table(f"rulers_{args.split}_all", ruler_header(), rows)

@@ -81,8 +81,8 @@ def make_sliders() -> list:
         kind = w.IntSlider if step == 1 else w.FloatSlider
         return kind(value, min=low, max=high, step=step, description=name, continuous_update=False,
                     layout=w.Layout(width="26em"), **WIDE)
-    return [slider("share of it", 0, 0, 1, .05), slider("steps", 1, 1, 50),
-            slider("guidance (0: auto)", 0, 0, 4, .05), slider("strength", 1, .05, 1, .05),
+    return [slider("share of it", 0, 0, 1, .05), slider("steps", 4, 1, 50),
+            slider("guidance (0: auto)", 1, 0, 4, .05), slider("strength", .2, 0, 1, .05),
             slider("seed", 0, 0, 99)]
 
 def make_uploads() -> dict:
@@ -195,9 +195,11 @@ class Cancelled(Exception):
 def set_up_transfer(self: Explorer) -> SoundTransfer:
     "The transfer that the sliders ask for; each step moves the bar, or raises `Cancelled`."
     tokens = mix_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
-    transfer = SoundTransfer(*self.networks, tokens, self.steps.value, self.guidance.value or None,
+    levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
+    steps = max(1, min(self.steps.value, levels))  # so many can be made of them
+    transfer = SoundTransfer(*self.networks, tokens, steps, self.guidance.value or None,
                              self.strength.value, self.seed.value)
-    steps = count_windows(self.content.value) * self.steps.value
+    steps *= count_windows(self.content.value)
     def after_step(*_):
         if self.cancelled.is_set():
             raise Cancelled

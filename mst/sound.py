@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel, run_ffmpeg
-from .ddim import ddim_sample, ddim_timesteps, style_denoiser
+from .ddim import ddim_sample, ddim_timesteps, estimate_mean, style_denoiser
 from .files import atomic_path
 from .ldm import LDM, load_ldm
 from .run import Run, project_root
@@ -87,22 +87,23 @@ class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
     `LDM.encode_style` made of a clip.
 
-    Without a scale, guidance is chosen for the first window of a sound. Neighbours share `OVERLAP`
-    frames: there their noise is the same, their latents are blended, and the later one's phases
-    begin as the earlier one's: one sound can become the other within a few frames. With a
-    `noise_scale` of 0 there is none, and the network is a plain regression.
+    Each window's mean (`estimate_mean`) is noised to the part `strength` of the schedule and
+    refined in some steps: with 0 the mean is left as it is, with 1 the walk begins in noise alone.
+    Guidance None is chosen for the first window of a sound. Neighbours share `OVERLAP` frames:
+    there their noise is the same, their latents are blended, and the later one's phases begin as
+    the earlier one's: one sound can become the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
-                 num_inference_steps: int = 1,
-                 guidance_scale: float | None = None, strength: float = 1., seed: int = 0,
-                 noise_scale: float = 1.):
-        if not 0 < strength <= 1:
-            raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+                 num_inference_steps: int = 4, guidance_scale: float | None = 1.,
+                 strength: float = .2, seed: int = 0):
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must be from 0 to 1, got {strength}")
         self.ldm, self.vocoder, self.style = ldm, vocoder, style
-        self.guidance_scale, self.seed, self.noise_scale = guidance_scale, seed, noise_scale
+        self.guidance_scale, self.seed = guidance_scale, seed
         self.alphas = ldm.forward_diffusion.alphas_cumprod
-        self.steps = ddim_timesteps(len(self.alphas), num_inference_steps,
-                                    max(1, round(strength * len(self.alphas))) - 1)
+        levels = round(strength * len(self.alphas))
+        self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, levels - 1) \
+            if levels else []
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
         self.callback = None  # called after each DDIM step of each window, as `ddim_sample` does
 
@@ -118,11 +119,13 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
     `before` that it shares."""
     z = self.ldm.encode(self.log_mel.image(mel, reference))
-    noisy = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
     if before is None:
         self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
-    denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
-    z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
+    denoiser, z = (style_denoiser(self.ldm, self.style, z, self.scale),
+                   estimate_mean(self.ldm, z, self.style))
+    if self.steps:
+        z = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
+        z = ddim_sample(denoiser, z, self.steps, self.alphas, callback=self.callback)
     if before is not None:
         n, edge = before.shape[-1], EDGE // 8
         share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
@@ -148,7 +151,7 @@ def window_noise(self: SoundTransfer, before: Tensor, frames: int,
     "Noise for a window of so many latent frames, which begins as the noise `before` ended."
     shared = before[..., -(OVERLAP // 8):]
     new = torch.randn((*shared.shape[:3], frames - shared.shape[-1]), generator=generator)
-    return torch.cat([shared, self.noise_scale * new], -1)
+    return torch.cat([shared, new], -1)
 
 @patch
 @torch.no_grad()

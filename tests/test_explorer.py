@@ -50,7 +50,7 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
 
         readout = page.locator(".widget-slider", has_text="steps").locator(".widget-readout")
         page.locator(".widget-slider", has_text="steps").locator(".noUi-handle").press("ArrowRight")
-        playwright.expect(readout).to_have_text("2")
+        playwright.expect(readout).to_have_text("5")
         page.get_by_role("button", name="play").click()
         page.get_by_text("times real time").wait_for()
         playwright.expect(players).to_have_count(4)

@@ -52,7 +52,7 @@ def test_what_is_no_style():
     with pytest.raises(ValueError, match="only silence"):
         load_transfer(np.zeros(RATE, np.float32))
     with pytest.raises(ValueError, match="strength"):
-        load_transfer("violin", strength=0.)
+        load_transfer("violin", strength=1.1)
 
 
 @pytest.mark.parametrize("rate, channels, n", [

@@ -1,6 +1,6 @@
 """Bring what a run made to what is committed: `python tools/publish.py PROFILE`, then nbdev_clean.
 
-The outputs of all notebooks go into nbs/, the benchmark table into README.md, the figures that the
+The outputs of all notebooks go into nbs/, the release's table into README.md, the figures that the
 report includes and the README shows into figures/, and tables, numbers and the PDF into report/.
 
 Of outputs, only what reads well without running is kept: no progress bars, warnings, widgets or
@@ -10,6 +10,7 @@ paths of this machine. Refuses an output whose code is not the notebook's, an er
 import base64
 import csv
 import io
+import json
 import os
 import re
 import sys
@@ -97,25 +98,25 @@ def publish(notebook, executed):
     os.replace(part, notebook)
 
 
-def results(profile):
-    """The benchmark of a run as a Markdown table, with a line that says where it comes from."""
-    table = ROOT / "runs" / profile / "tables" / "sound_benchmark.csv"
-    rows = list(csv.reader(table.read_text().splitlines()))
+def results():
+    """The table of the test sets, as the release command left it, in Markdown, with a line that
+    says when it was made."""
+    benchmarks = ROOT / "report" / "benchmarks"
+    text = (benchmarks / "tables" / "bench_rulers_test.csv").read_text(encoding="utf-8")
+    rows = list(csv.reader(text.splitlines()))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
-    cells = nbformat.read(ROOT / "runs" / profile / "06_evaluate.ipynb", 4).cells
-    texts = [o.get("text", "") for c in cells if c.cell_type == "code" for o in c.outputs]
-    start = re.search(r"(?m)^06_evaluate: (.*)", "\n".join(texts))[1]
-    title = (f"Written by `make publish` from notebook 06 ({start}; test pieces; `report` as "
-             "trained in that run, `mst` as shipped):")
+    numbers = json.loads((benchmarks / "numbers" / "benchmarks.json").read_text(encoding="utf-8"))
+    title = (f"Test sets, opened by `make release` on {numbers['rulers_test_opened']} (seed 0; "
+             f"{numbers['bench_rulers_test_machine']}):")
     return "\n".join([title, "", *lines])
 
 
-def publish_results(profile):
+def publish_results():
     """Put the table between the two marks of README.md."""
     readme = ROOT / "README.md"
     text = re.sub(r"(<!-- results -->\n).*(<!-- /results -->)",
-                  lambda m: f"{m[1]}{results(profile)}\n\n{m[2]}",
+                  lambda m: f"{m[1]}{results()}\n\n{m[2]}",
                   readme.read_text(encoding="utf-8"), flags=re.S)
     part = readme.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
@@ -151,7 +152,7 @@ def main(profile):
         except (ValueError, FileNotFoundError) as e:
             print(f"{notebook.name}: {e}", file=sys.stderr)
             failed = 1
-    publish_results(profile)
+    publish_results()
     publish_files(profile)
     sys.exit(failed)
 
