@@ -26,7 +26,7 @@ from mst.train_ldm import quick_scores
 from mst.twins import ROUNDS, load_twins
 from mst.vocoder import load_vocoder
 
-EPOCHS, SEEDS, COLUMNS = 2, 2, ("lsd", "heard", "notes", "judged")
+EPOCHS, SEEDS, COLUMNS = 1, 2, ("lsd", "heard", "notes", "judged")
 
 
 class Scorer:

@@ -64,8 +64,9 @@ def training(profile, batch, frames=128, kept=1000):
     return step
 
 
-def transferring(profile, seconds, steps=1):
-    transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu", num_inference_steps=steps)
+def transferring(profile, seconds, steps=4, strength=.2):
+    transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu",
+                             num_inference_steps=steps, strength=strength)
     sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
     return lambda: [None
                     for _ in restyle(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]
@@ -89,7 +90,7 @@ WORK = {
     "training step, 8 pairs": ("frames of a clip", lambda profile,
                                frames: training(profile, 8, frames), (64, 128, 256, 512, 1024)),
     "transfer": ("seconds of sound", transferring, (4, 16, 64, 256)),
-    "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps),
+    "transfer of 12 s": ("steps", lambda profile, steps: transferring(profile, 12, steps, 1.),
                          (1, 5, 20, 50)),
     "evaluation": ("recordings, each to three others", evaluating, (1, 2, 4, 8, 16))}
 

@@ -1,10 +1,8 @@
 """Measure the way from file to file: `python tools/speed.py`, on a machine that does nothing else.
 
 Prints how many seconds of sound are made in a second, from a five-minute file at 20 steps and at
-one; how long a file of 3 s takes,
-start-up included; and the most memory that an hour of sound needs. `python tools/speed.py --minutes
-1` is a trial: each file is at most
-so long.
+four, as ships; how long a file of 3 s takes, start-up included; and the most memory that an hour of
+sound needs. `python tools/speed.py --minutes 1` is a trial: each file is at most so long.
 """
 import argparse
 import os
@@ -50,7 +48,7 @@ def measured(content, *options):
 def main(minutes):
     five, hour = (60 * min(minutes, m) for m in (5, 60))
     with tempfile.TemporaryDirectory() as folder:
-        for seconds, steps in ((3, 1), (3, 20), (five, 20), (five, 1), (hour, 1)):
+        for seconds, steps in ((3, 4), (3, 20), (five, 20), (five, 4), (hour, 4)):
             content = Path(folder) / "content.wav"
             write_music(content, seconds)
             took, memory = measured(content, "--steps", str(steps))
