@@ -125,7 +125,7 @@ def atomic_path(path):
     part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
     made = [folder for folder in path.parents if not folder.exists()]
     try:
-        if made:
+        if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
         with mark_writing(path.parent):
             try:
