@@ -123,7 +123,7 @@ def atomic_path(path):
     """
     path = Path(path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
-    made = [folder for folder in path.parents if not folder.exists()]
+    made = [folder for folder in path.parents if not os.path.exists(folder)]
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -129,9 +129,9 @@ def sound_name(path) -> str:
 def check_there(path):
     """FileNotFoundError if nothing is at `path`, ValueError if a folder is; `-` is standard input.
     """
-    if str(path) != "-" and not Path(path).exists():
+    if str(path) != "-" and not os.path.exists(path):
         raise FileNotFoundError(f"{path}: there is no such recording")
-    if str(path) != "-" and Path(path).is_dir():
+    if str(path) != "-" and os.path.isdir(path):
         raise ValueError(f"{path}: is a folder; name a recording in it")
 
 # %% ../nbs/00ba_opening.ipynb #local-copy
@@ -142,7 +142,7 @@ def local_file(path) -> Iterator[Path]:
     name, is_input = sound_name(path), str(path) == "-"
     with ExitStack() as stack:
         try:
-            if is_input or not Path(path).is_file():
+            if is_input or not os.path.isfile(path):
                 source = sys.stdin.buffer if is_input else stack.enter_context(open(path, "rb"))
                 copy = stack.enter_context(tempfile.NamedTemporaryFile())
                 shutil.copyfileobj(source, copy)
