@@ -429,7 +429,8 @@ def test_titles_and_labels_stay_inside(site, tmp_path):
     output = tmp_path / "deep" / "er" / "downloads"
     rows = [["piano", title, f"{site.address}/good/{i}.mp3"] for i, title in enumerate(TITLES)]
     rows += [[label, "a", f"{site.address}/good/label{i}.mp3"] for i, label in enumerate(LABELS)]
-    paths = AudioDownloader(output).download_from_csv(write_table(tmp_path / "urls.csv", rows))
+    table = write_table(tmp_path / "urls.csv", rows)
+    paths = AudioDownloader(output, pause=0).download_from_csv(table)
     assert len(set(paths)) == len(rows) == len(files_in(output))
     assert files_in(tmp_path) == sorted(["urls.csv",
                                          *(f"deep/er/downloads/{file}"
