@@ -163,7 +163,7 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
     for content, output in zip(args.contents, outputs):
         if (other := content_of.setdefault(os.path.abspath(output), content)) is not content:
             advice = ("play them by two calls, into two folders" if output != args.output
-                      else "-o should name a folder")
+                      else "-o should name a folder, new/ for a new one")
             raise ValueError(f"{content}: its result would go to {output}, and so would that of "
                              f"{other}; {advice}")
     for path in (*args.contents, *(style for style in args.style if style not in INSTRUMENTS)):

@@ -344,6 +344,7 @@ def one_line(
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).removeprefix("ERROR: ")
     text = " ".join(re.split(r"; please report|\(caused by", text)[0].split())
     expected = isinstance(error, (yt_dlp.utils.YoutubeDLError, ValueError, OSError))
+    expected = expected or type(error) is RuntimeError
     return text if text and expected else f"{type(error).__name__}: {text}"
 
 # %% ../nbs/00d_download.ipynb #c065

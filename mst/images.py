@@ -30,7 +30,7 @@ from .opening import AUDIO_SUFFIXES, as_sound
 def name_problem(path: Path, taken: dict) -> str:
     """Why a file cannot be used for its name, or None. `taken`: {stem: path} before it."""
     if path.suffix.lower() not in AUDIO_SUFFIXES:
-        return f"its suffix is none of {' '.join(AUDIO_SUFFIXES)}"
+        return "its suffix is that of no sound file that is read"
     if other := taken.get(path.stem):
         return f"{other.name} has the same name: its images would be overwritten; rename one"
     if os.fsencode(path).decode(errors="replace") != str(path):
@@ -89,8 +89,8 @@ def find_recordings(
             refused.append((entry, "lies in no folder of an instrument; make one for it"))
     if not recordings:
         print(*skipped_lines(refused, root), sep="\n", end="\n" if refused else "")
-        raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*.mp3 in there (or another "
-                                f"suffix of {' '.join(AUDIO_SUFFIXES)})")
+        raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*.mp3, or of another format, "
+                                "in there")
     return recordings, refused
 
 # %% ../nbs/00h_images.ipynb #c188

@@ -46,6 +46,8 @@ def ffmpeg_command(path, *options: str) -> list:
 FFMPEG_REASONS = {
     "not on whitelist": f"its format is none of {', '.join(AUDIO_FORMATS)}",
     "matches no streams": "it has no sound track",
+    "Invalid data found": "it is damaged, or no sound",
+    "Input/output error": "it is damaged, or no sound",
     "No space left": f"there is no room for its samples in {tempfile.gettempdir()}; make room, or "
                      "name another folder by TMPDIR"}
 
@@ -173,7 +175,6 @@ class Sound(sf.SoundFile):
         count = 0
         while len(block := self.read(2**18, "float32", always_2d=True)):   # [n, channels]
             count += len(check_samples(block))
-        self.seek(0)
         return count
 
 # %% ../nbs/00ba_opening.ipynb #claims
@@ -218,7 +219,8 @@ def open_plain(path, stack: ExitStack) -> tuple:
     """A `Sound` as libsndfile opens it, or None if it may not give all of it; and the length that
     the file claims, in seconds.
 
-    What is uncompressed, or FLAC, and in one part, is believed when it was read to its end.
+    What is uncompressed, or FLAC, is believed when it and its file were read to their end. Without
+    FFmpeg, the file may have more.
     """
     claimed = math.inf
     with suppress(sf.LibsndfileError):
@@ -230,8 +232,12 @@ def open_plain(path, stack: ExitStack) -> tuple:
             return None, claimed
         sound = stack.enter_context(Sound(file.fileno(), closefd=False))
         claimed = claimed_seconds(sound)
-        is_lossy = sound.subtype in ("VORBIS", "OPUS") or "MPEG" in sound.subtype
-        if not is_lossy and not is_joined and sound.count() == sound.frames > 0:
+        if sound.subtype in ("VORBIS", "OPUS") or "MPEG" in sound.subtype:
+            return None, claimed
+        is_read = sound.count() == sound.frames > 0
+        left = os.path.getsize(path) - os.lseek(file.fileno(), 0, os.SEEK_CUR)  # bytes
+        sound.seek(0)
+        if is_read and (left < 4096 and not is_joined or not shutil.which("ffmpeg")):
             return sound, claimed
     return None, claimed
 
@@ -244,6 +250,7 @@ def open_decoded(path, name, stack: ExitStack) -> tuple:
     sound = stack.enter_context(Sound(copy))
     if not sound.count():
         raise ValueError("holds no sound")
+    sound.seek(0)
     return sound, stream_seconds(path, said)
 
 # %% ../nbs/00ba_opening.ipynb #open-sound

@@ -123,6 +123,26 @@ def test_a_flac_without_a_length(plain):
     assert np.array_equal(samples(path), samples(plain))
 
 
+def test_a_flac_longer_than_its_header_says(encoded, plain):
+    data = bytearray(encoded("flac").read_bytes())
+    data[22:26] = (N // 2).to_bytes(4, "big")  # of the 36 bits, of which the first are 0
+    path = plain.with_name("longer.flac")
+    path.write_bytes(data)
+    assert sf.info(path).frames == N // 2
+    assert np.array_equal(samples(path), samples(plain))
+
+
+def test_a_wav_with_much_behind_its_sound(plain, encoded, monkeypatch):
+    mp3 = encoded("mp3")
+    path, extra = plain.with_name("tagged.wav"), b"id3 " + struct.pack("<I", 90_000) + bytes(90_000)
+    path.write_bytes(plain.read_bytes() + extra)
+    assert np.array_equal(samples(path), samples(plain))
+    monkeypatch.setenv("PATH", "")
+    assert np.array_equal(samples(path), samples(plain))
+    with pytest.raises(RuntimeError, match="p.mp3: needs ffmpeg to be read; install it"):
+        ap.load_audio(mp3)
+
+
 @pytest.mark.parametrize("suffix, share, line", [
     ("wav", .5, "2.0 of 4.0 s"), ("flac", .5, "1.7 of 4.0 s"), ("mp3", .5, "2.0 of 4.0 s"),
     ("aiff", .25, "1.0 of 4.0 s"), ("webm", .5, "2.0 of 4.1 s"), ("au", .5, "2.0 of 4.0 s"),
