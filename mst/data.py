@@ -252,8 +252,6 @@ def own_corpus(run: Run) -> Corpus:
     """The recordings in the user's folder `data`, trimmed and balanced, split by their names."""
     images = run.root / "data" / f"processed_images_{run.data_path.name}"
     summary = build_dataset_folder_structure(run.data_path, images, prune=True)
-    if not summary.images:
-        raise ValueError(f"{run.data_path}: none of the recordings can be used")
     splits = split_by_piece(summary.images, run.seed)
     return Corpus(run.data_path, images, splits, sorted(summary.images))
 

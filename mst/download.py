@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['RESERVED_NAMES', 'CODECS', 'visible_text', 'safe_name', 'UrlRow', 'url_row', 'read_url_csv', 'require_ffmpeg',
-           'AudioDownloader', 'QuietLogger', 'single_recording', 'count_bytes', 'keep_resumable', 'DownloadErrors',
-           'one_line']
+           'AudioDownloader', 'QuietLogger', 'single_recording', 'count_bytes', 'keep_resumable', 'asked_pause',
+           'pause_of', 'DownloadErrors', 'one_line']
 
 # %% ../nbs/00d_download.ipynb #imports
 import os
 import re
 import shutil
 import sys
+import time
 import unicodedata
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -122,13 +125,14 @@ class AudioDownloader:
         retries: int = 3,            # fresh attempts after a broken transfer
         max_bytes: int = 2 * 10**9,  # longer transfers are given up
         options: dict | None = None, # further options of yt_dlp.YoutubeDL
+        pause: float = 1.0,          # seconds between two rows of a table
     ):
         if codec not in CODECS:
             raise ValueError(f"codec {codec!r} is unknown; choose from {', '.join(CODECS)}")
         self.output_path = Path(os.path.expandvars(os.path.expanduser(output_path)))
         self.codec, self.suffix = codec, CODECS[codec]
         self.timeout, self.retries, self.max_bytes = timeout, retries, max_bytes
-        self.options = options or {}
+        self.options, self.pause = options or {}, pause
 
     def path(self, title: str, instrument: str | None = None) -> Path:
         "Where the recording `title` of `instrument` is kept."
@@ -218,6 +222,25 @@ def keep_resumable(
         if not any(folder.iterdir()):
             folder.rmdir()
 
+# %% ../nbs/00d_download.ipynb #wait-code
+def asked_pause(header: str | None) -> float:
+    "Seconds, up to 300, for which a Retry-After header asks to wait; 30 if it cannot be read."
+    try:
+        seconds = (float(header) if (header or "").isdecimal() else
+                   (parsedate_to_datetime(header) - datetime.now(timezone.utc)).total_seconds())
+    except (TypeError, ValueError):
+        return 30.
+    return min(max(seconds, 0.), 300.)
+
+def pause_of(error: BaseException | None) -> float | None:
+    "Seconds to wait before another attempt, if yt-dlp met a server that asks for that; else None."
+    while error is not None:
+        if getattr(error, "status", None) in (429, 503):
+            header = error.response.headers.get("Retry-After")
+            return asked_pause(header) if header or error.status == 429 else None
+        error = (getattr(error, "cause", None) or (getattr(error, "exc_info", None) or (0, None))[1]
+                 or error.__cause__)
+
 # %% ../nbs/00d_download.ipynb #c057
 @patch
 def lock(self: AudioDownloader) -> FileLock:
@@ -252,6 +275,18 @@ def transfer(
             os.replace(info["requested_downloads"][0]["filepath"], target)
     return target
 
+@patch
+def transfer_patiently(self: AudioDownloader, *arguments) -> Path:
+    "`transfer`, again after a pause where a server asks for one."
+    for attempt in range(self.retries + 1):
+        try:
+            return self.transfer(*arguments)
+        except yt_dlp.utils.DownloadError as error:
+            pause = pause_of(error)
+            if pause is None or attempt == self.retries:
+                raise
+            time.sleep(pause)
+
 # %% ../nbs/00d_download.ipynb #c058
 @patch
 def fetch(
@@ -272,9 +307,10 @@ def fetch(
     with self.lock(), tqdm(desc=label, unit="B", unit_scale=True, leave=False) as bar:
         work.mkdir(parents=True, exist_ok=True)
         try:
-            target = self.transfer(url, target, instrument, work, count_bytes(bar, self.max_bytes))
+            target = self.transfer_patiently(url, target, instrument, work,
+                                             count_bytes(bar, self.max_bytes))
             shutil.rmtree(work)
-        except Exception:
+        except BaseException:
             keep_resumable(work, self.max_bytes)
             raise
     return target
@@ -308,6 +344,7 @@ def one_line(
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).removeprefix("ERROR: ")
     text = " ".join(re.split(r"; please report|\(caused by", text)[0].split())
     expected = isinstance(error, (yt_dlp.utils.YoutubeDLError, ValueError, OSError))
+    expected = expected or type(error) is RuntimeError
     return text if text and expected else f"{type(error).__name__}: {text}"
 
 # %% ../nbs/00d_download.ipynb #c065
@@ -328,8 +365,10 @@ def download_from_csv(
     require_ffmpeg()
     failures, done = [], []
     with self.lock():
-        for row, target in zip(tqdm(rows, desc="recordings", unit="file"), targets):
+        for i, (row, target) in enumerate(zip(tqdm(rows, desc="recordings", unit="file"), targets)):
             try:
+                if i and not target.is_file():
+                    time.sleep(self.pause)  # servers refuse those who do not
                 done.append(self.fetch(row.url, target))
             except Exception as error:  # the extractors of a thousand sites fail in a thousand ways
                 failures.append(f"row {row.row}, {row.instrument}/{target.stem}: {one_line(error)}")

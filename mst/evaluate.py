@@ -29,7 +29,7 @@ from .files import atomic_path
 from .hearing import (
     SoundJudge, audio_lsd, bootstrap_interval, mfcc_distance, note_scores, sound_mfcc)
 from .ldm import LDM
-from .run import Run
+from .run import Run, choose_device
 from .vocoder import Vocoder, mel_image_to_audio
 
 # %% ../nbs/06_evaluate.ipynb #c022
@@ -49,6 +49,7 @@ class ImageJudge:
     """Names the instrument of mel images [B, 1, 128, T] in [0, 1]: the shipped instrument network
     unless another is given."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
+        device = choose_device(device)
         self.net = (net or load_instrument_net()).eval().to(device)
         self.to_vggish = MelImageToVGGish().to(device)
         self.classes, self.device = self.net.classes, device

@@ -23,20 +23,22 @@ from fastcore.basics import patch
 from matplotlib import colormaps
 from torch.nn import functional as F
 
-from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
+from .audio import AUDIO_PRESETS, LogMel, read_sound
 from .download import one_line
 from .ldm import load_ldm
+from .opening import AUDIO_SUFFIXES, as_sound, open_sound
 from .run import Run, project_root
 from .scores import INSTRUMENTS
 from .sound import (
-    HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, open_sound, transfer_file)
+    HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
 def spectrogram(sound: np.ndarray, width: int = 480, height: int = 128) -> bytes:
     """The mel image of sound [N] at 22 050 Hz as a PNG of `width` by `height` pixels, the lowest
     band at the bottom."""
-    image = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(sound)[None])  # [1, 1, n_mels, T]
+    sound = torch.from_numpy(as_sound(sound))[None]  # [1, N]
+    image = LogMel(AUDIO_PRESETS["mst"])(sound)  # [1, 1, n_mels, T]
     image = F.adaptive_avg_pool2d(image, (height, min(width, image.shape[-1])))
     image = F.interpolate(image, (height, width))[0, 0].flip(0)  # [height, width]
     colours = colormaps["magma"](image.numpy(), bytes=True)[..., :3]
@@ -45,14 +47,17 @@ def spectrogram(sound: np.ndarray, width: int = 480, height: int = 128) -> bytes
 
 # %% ../nbs/07c_explorer.ipynb #3d0fbf41
 def make_player(path: str | Path) -> tuple:
-    "Picture and player of a recording, as widgets."
+    "Picture and player of a recording, as widgets; a line below if its file is cut short."
     import ipywidgets as w  # the commands do without it
     with open_sound(path) as f:
         sf.write(flac := io.BytesIO(), f.read(dtype="float32"), f.samplerate, format="FLAC")
+        f.seek(0)
+        picture = spectrogram(read_sound(f, RATE))
     width = w.Layout(width="20.5em")
-    picture = spectrogram(AudioPreprocessor().load_audio(path)[0])
+    line = [w.HTML(html.escape(f.cut), layout=width)] if f.cut else []
     return (w.Image(value=picture, format="png", layout=width),
-            w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=width))
+            w.Audio(value=flac.getvalue(), format="flac", autoplay=False, loop=False, layout=width),
+            *line)
 
 # %% ../nbs/07c_explorer.ipynb #af74b827
 def find_twin(content: str | Path, instrument: str) -> Path | None:
@@ -88,7 +93,7 @@ def make_sliders() -> list:
 def make_uploads() -> dict:
     "Buttons for files of one's own, as content or as style."
     import ipywidgets as w
-    return {kind: w.FileUpload(description=f"own {kind}", accept="audio/*",
+    return {kind: w.FileUpload(description=f"own {kind}", accept=",".join(AUDIO_SUFFIXES),
                                layout=w.Layout(width="12em")) for kind in ("content", "style")}
 
 # %% ../nbs/07c_explorer.ipynb #c116

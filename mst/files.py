@@ -118,20 +118,25 @@ def atomic_path(path):
     """A path to write to that becomes `path` when the block ends without an error.
 
     It lies in the folder of `path`, which is made when needed, and has the same suffix. Raises
-    WriteError where the file cannot be written; any other error passes through.
+    WriteError where the file cannot be written; any other error passes through. Then the folders
+    that were made go again.
     """
     path = Path(path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
+    made = [folder for folder in path.parents if not os.path.exists(folder)]
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
         with mark_writing(path.parent):
             try:
+                if path.is_dir():  # an OSError if the name is too long
+                    raise WriteError(f"{path}: not written, it is a folder; choose another name")
                 yield part
                 os.replace(part, path)
             except BaseException:
-                with suppress(OSError):
-                    part.unlink()
+                for undo in (part.unlink, *(folder.rmdir for folder in made)):
+                    with suppress(OSError):
+                        undo()
                 raise
     except Exception as error:
         if translated := write_error(path, error):

@@ -104,13 +104,14 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def catch_signals(ask: Callable[[], None]) -> Iterator[None]:
-    "Within: Ctrl-C and SIGTERM call `ask()`; a second one of its kind acts as before."
+    "Within: Ctrl-C, SIGTERM and SIGHUP call `ask()`; a second one of its kind acts as before."
     def note(number, frame):
         signal.signal(number, before[number])
         ask()
     before = {}
     if threading.current_thread() is threading.main_thread():  # others cannot catch signals
-        before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: handler for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+                  if (handler := signal.getsignal(n)) != signal.SIG_IGN}  # of nohup
     for number in before:
         signal.signal(number, note)
     try:

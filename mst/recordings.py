@@ -29,9 +29,9 @@ import numpy as np
 import pretty_midi
 from tqdm.auto import tqdm
 
-from .audio import run_ffmpeg
-from .download import DownloadErrors, one_line, require_ffmpeg
+from .download import DownloadErrors, asked_pause, one_line, require_ffmpeg
 from .files import WriteError, atomic_path, csv_records
+from .opening import run_ffmpeg
 
 # %% ../nbs/00i_recordings.ipynb #i-recording
 KINDS, SPLITS = ("performance", "samples", "alignment", "starnet"), ("train", "dev", "test")
@@ -146,9 +146,9 @@ def seconds_to_wait(error: Exception, attempt: int) -> float | None:
     "Pause after the failed attempt number `attempt`, from 0; None if another would fail as well."
     if not isinstance(error, HTTPError):
         return 2. ** attempt
-    if error.code == 429:
-        asked = error.headers.get("Retry-After") or ""
-        return min(float(asked), 300.) if asked.isdigit() else 30.
+    asked = error.headers.get("Retry-After")
+    if error.code == 429 or error.code == 503 and asked:
+        return asked_pause(asked)
     return 2. ** attempt if error.code >= 500 else None
 
 # %% ../nbs/00i_recordings.ipynb #i-read-url
@@ -223,14 +223,16 @@ def write_note_tables(rows: Iterable[Recording], folder) -> list[Path]:
 
 # %% ../nbs/00i_recordings.ipynb #i-all
 def fetch_recordings(rows: list[Recording], folder, base: str = RAW, timeout: float = 20.,
-                     retries: int = 2) -> list[Path]:
-    "Paths of all `rows` in `folder`; what is missing is fetched. DownloadErrors lists what failed."
+                     retries: int = 2, pause: float = .2) -> list[Path]:
+    """Paths of all `rows` in `folder`; what is missing is fetched, with a pause between two, in
+    seconds. DownloadErrors lists what failed."""
     there, missing = find_on_disk(rows, folder)
     print(f"{len(there)} of {len(rows)} files are there, {len(missing)} are fetched")
     if any(map(ffmpeg_options, missing)):
         require_ffmpeg()
     failures, unreached = [], 0
-    for recording in tqdm(missing, desc="recordings", unit="file"):
+    for i, recording in enumerate(tqdm(missing, desc="recordings", unit="file")):
+        time.sleep(pause if i else 0.)
         try:
             fetch_recording(recording, folder, base, timeout, retries)
             unreached = 0

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'STYLE_FRAMES', 'STYLES', 'SUFFIXES', 'resample', 'windows',
            'pan_like', 'SoundTransfer', 'energy_of', 'store_pieces', 'read_stored', 'fit_length', 'restyle',
-           'clearest_clip', 'encode_style_clip', 'save_style_clips', 'open_sound', 'open_output', 'transfer_file',
-           'mix_styles', 'load_transfer']
+           'clearest_clip', 'encode_style_clip', 'save_style_clips', 'open_output', 'transfer_file', 'mix_styles',
+           'load_transfer']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import os
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +28,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel, run_ffmpeg
+from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .ddim import ddim_sample, ddim_timesteps, estimate_mean, style_denoiser
 from .files import atomic_path
 from .ldm import LDM, load_ldm
-from .run import Run, project_root
+from .opening import as_channels, as_sound, open_sound, sound_name
+from .run import Run, check_seed, project_root
 from .scores import INSTRUMENTS
 from .takes import render_takes
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
@@ -99,7 +100,7 @@ class SoundTransfer:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         self.ldm, self.vocoder, self.style = ldm, vocoder, style
-        self.guidance_scale, self.seed = guidance_scale, seed
+        self.guidance_scale, self.seed = guidance_scale, check_seed(seed)
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         levels = round(strength * len(self.alphas))
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, levels - 1) \
@@ -222,8 +223,11 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # the content anew, in 
             ) -> Iterator[np.ndarray]:
     """The content in another style, in blocks [n, channels] at its own rate.
 
-    As long and as loud as the content, but not so loud that it clips.
+    As long and as loud as the content, but not so loud that it clips. Its blocks may be of any kind
+    that `as_channels` takes.
     """
+    given = blocks
+    def blocks(): return (as_channels(block, channels) for block in given() if len(block))
     def resampled(): return resample(blocks(), rate, RATE, channels)
     def pieces(): return windows(resampled(), WINDOW * HOP, (WINDOW - OVERLAP) * HOP)
     loudest = max((transfer.power(window).max().item() for window, _ in pieces()), default=0.)
@@ -255,13 +259,14 @@ def clearest_clip(sound: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tensor]:
-    """What the model takes as a style: of sound [N] at 22 050 Hz, of a file, or of the clip that
-    ships for one of the four instruments."""
+    """What the model takes as a style: of sound at 22 050 Hz as `as_sound` takes it, of a file, or
+    of the clip that ships for one of the four instruments."""
     if isinstance(clip, str) and clip in INSTRUMENTS:
         clip = project_root() / STYLES / f"{clip}.flac"
-    sound = clip if isinstance(clip, np.ndarray) else AudioPreprocessor().load_audio(clip)[0]
+    is_file = isinstance(clip, (str, Path))
+    sound = AudioPreprocessor().load_audio(clip)[0] if is_file else as_sound(clip)
     if not np.abs(sound).max(initial=0) > 1e-4:
-        raise ValueError(f"{'the style clip' if clip is sound else clip}: holds only silence")
+        raise ValueError(f"{sound_name(clip) if is_file else 'the style clip'}: holds only silence")
     clearest = torch.from_numpy(clearest_clip(sound))[None]
     image = LogMel(AUDIO_PRESETS["mst"])(clearest)[..., :STYLE_FRAMES]
     return ldm.encode_style(image.to(ldm.forward_diffusion.alphas_cumprod.device))
@@ -277,34 +282,6 @@ def save_style_clips(run: Run, folder: str | Path):
 
 # %% ../nbs/07a_sound.ipynb #c103
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-
-@contextmanager
-def open_sound(path: str | Path) -> Iterator[sf.SoundFile]:
-    """A sound file opened by libsndfile, or, where it cannot, a copy made by ffmpeg; `-` is what
-    comes in on standard input."""
-    with ExitStack() as stack:
-        name = "standard input" if str(path) == "-" else str(path)
-        if str(path) == "-":
-            path = stack.enter_context(tempfile.NamedTemporaryFile()).name
-            with open(path, "wb") as f:
-                shutil.copyfileobj(sys.stdin.buffer, f)
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{name}: there is no such recording")
-        if not os.path.getsize(path):
-            raise ValueError(f"{name}: the file is empty")
-        try:
-            f = sf.SoundFile(path)
-        except sf.LibsndfileError:
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound.w64"
-            run_ffmpeg(path, "-c:a", "pcm_s16le", "-y", str(copy), name=name)  # 16 bits
-            f = sf.SoundFile(copy)
-        stack.enter_context(f)
-        if not f.frames:
-            raise ValueError(f"{name}: holds no sound")
-        if f.channels > 2:
-            raise ValueError(f"{name}: has {f.channels} channels; one or two can be played (ffmpeg "
-                             "-i ... -ac 2 mixes them)")
-        yield f
 
 # %% ../nbs/07a_sound.ipynb #c104
 @contextmanager
@@ -334,19 +311,16 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     """
     start = time.perf_counter()
     with open_sound(content) as f, open_output(output) as part:
-        name = "standard input" if str(content) == "-" else str(content)
         def blocks():
             f.seek(0)
             while len(block := f.read(f.samplerate, dtype="float32", always_2d=True)):
-                if not np.isfinite(block).all():
-                    raise ValueError(f"{name}: holds samples that are not finite numbers")
                 yield block
         seconds = f.frames / f.samplerate
         bar_format = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s, {remaining} left"
-        with tqdm(total=seconds, desc=Path(name).name, disable=not progress,
+        with tqdm(total=seconds, desc=Path(sound_name(content)).name, disable=not progress,
                   bar_format=bar_format) as bar:
             try:
-                g = sf.SoundFile(part, "w", f.samplerate, f.channels)
+                g = sf.SoundFile(os.fsencode(part), "w", f.samplerate, f.channels)
             except (sf.LibsndfileError, ValueError) as error:
                 raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} "
                                  f"Hz ({error})") from None

@@ -35,7 +35,7 @@ from .hearing import JUDGE_FILE
 from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
 from .processes import has_bf16
 from .render import SAMPLES, fetch_samples, find_soundfont
-from .run import Run, project_root
+from .run import Run, choose_device, project_root
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
 from .twins import ROUNDS, SHARES, TwinImages, clips_to_images, load_twins
@@ -101,7 +101,7 @@ class LDMLoss:
     """
     def __init__(self, training: LDMTraining, device: str | torch.device = "cpu",
                  twins: TwinImages | None = None, kept: CachedImages | None = None):
-        self.training, self.device = training, torch.device(device)
+        self.training, self.device = training, choose_device(device)
         self.twins, self.kept, self.feature_loss = twins, kept, None
         if training.reconstruction_weight or training.style_weight:
             audio = AUDIO_PRESETS["mst" if twins else "report"]

@@ -31,7 +31,7 @@ from mst.checkpoints import (
 from .files import folder_lock
 from .processes import (
     Stopped, add_up, broadcast_weights, catch_signals, keep_memory, own_parts, split_batches)
-from .run import Run
+from .run import Run, choose_device
 
 # %% ../nbs/01_training.ipynb #c018b
 @dataclass
@@ -70,7 +70,7 @@ class Trainer:
                  max_grad_norm: float | None = None, parts: int = 1):
         if not len(train_data):
             raise ValueError("nothing to train on: the training set is empty")
-        on_gpu = torch.device(device).type == "cuda"
+        on_gpu = choose_device(device).type == "cuda"
         self.state = PartialState(cpu=not on_gpu)  # of this process, among others
         self.device, self.is_main = self.state.device, self.state.is_main_process
         self.processes, self.rank = self.state.num_processes, self.state.process_index

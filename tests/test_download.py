@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import soundfile as sf
 from conftest import BIN
 from filelock import FileLock
 
+from mst import download
 from mst.download import CODECS, AudioDownloader, DownloadErrors, read_url_csv, safe_name
 from mst.commands import download_main
 
@@ -130,6 +132,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data[i:i + 8192])
             time.sleep(0 if wanted else 0.1)
 
+    def busy(self, suffix, wanted):
+        "Asks twice to come again in 7 seconds, then sends the file."
+        if sum(path == self.path for path, _ in self.server.log) > 2:
+            return self.good(suffix, wanted)
+        self.start(0, "text/plain", 429, Retry_After="7")
+
     def garbage(self, suffix, wanted):
         self.start(4000, TYPES[suffix])
         self.wfile.write(b"no sound " * 444 + b"more")
@@ -234,7 +242,7 @@ def test_table_with_failing_rows(site, tmp_path):
             ["violin", "no address", "somewhere"],
             ["violin", "stalled", f"{site.address}/stalled/x.mp3"]]
     table = write_table(tmp_path / "urls.csv", [good[0], *bad[:4], good[1], *bad[4:], good[2]])
-    downloader = AudioDownloader(tmp_path / "downloads", timeout=1, retries=0)
+    downloader = AudioDownloader(tmp_path / "downloads", timeout=1, retries=0, pause=0)
     with pytest.raises(DownloadErrors) as caught:
         downloader.download_from_csv(table)
     expected = ["piano/first.mp3", "harp/second.mp3", "piano/last.mp3"]
@@ -257,6 +265,35 @@ def test_table_with_failing_rows(site, tmp_path):
     with pytest.raises(DownloadErrors, match="8 of 11"):
         downloader.download_from_csv(table)
     assert site.log and not [path for path, _ in site.log if path.startswith("/good")]
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    "Seconds that would have been waited between rows and attempts."
+    seconds = []
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=seconds.append))
+    return seconds
+
+
+def test_pauses_as_the_server_asks(site, tmp_path, sounds, waits):
+    url = f"{site.address}/busy/a.wav"
+    assert_same_sound(AudioDownloader(tmp_path, "flac").download_audio(url, "a"), sounds)
+    assert waits == [7, 7]
+    with pytest.raises(Exception, match="429"):
+        AudioDownloader(tmp_path, "flac",
+                        retries=1).download_audio(f"{site.address}/busy/b.wav", "b")
+    assert waits == [7, 7, 7]
+
+
+def test_pauses_between_rows_but_not_for_what_is_there(site, tmp_path, waits):
+    rows = [["piano", f"{i}", f"{site.address}/good/{i}.mp3"] for i in range(3)]
+    table = write_table(tmp_path / "urls.csv", rows)
+    downloader = AudioDownloader(tmp_path / "downloads")
+    paths = downloader.download_from_csv(table)
+    assert waits == [1, 1]
+    paths[1].unlink()
+    downloader.download_from_csv(table)
+    assert waits == [1, 1, 1]
 
 
 @pytest.mark.parametrize("address", ["turned/a.mp3", "playlist/a.m3u8"])
@@ -392,7 +429,8 @@ def test_titles_and_labels_stay_inside(site, tmp_path):
     output = tmp_path / "deep" / "er" / "downloads"
     rows = [["piano", title, f"{site.address}/good/{i}.mp3"] for i, title in enumerate(TITLES)]
     rows += [[label, "a", f"{site.address}/good/label{i}.mp3"] for i, label in enumerate(LABELS)]
-    paths = AudioDownloader(output).download_from_csv(write_table(tmp_path / "urls.csv", rows))
+    table = write_table(tmp_path / "urls.csv", rows)
+    paths = AudioDownloader(output, pause=0).download_from_csv(table)
     assert len(set(paths)) == len(rows) == len(files_in(output))
     assert files_in(tmp_path) == sorted(["urls.csv",
                                          *(f"deep/er/downloads/{file}"

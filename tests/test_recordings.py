@@ -4,6 +4,8 @@ import http.server
 import shutil
 import threading
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote
@@ -271,7 +273,17 @@ def test_a_full_disk_ends_it(site, tmp_path, monkeypatch):
         fetch_recordings(rows, tmp_path / "out", site.base)
 
 
-@pytest.mark.parametrize("header, pause", [("12", 12), ("9999", 300), (None, 30), ("soon", 30)])
+def test_pauses_between_rows(site, tmp_path, waits):
+    fetch_recordings([offer(site, f"{i}.txt") for i in range(3)], tmp_path / "out", site.base)
+    assert waits == [0, .2, .2]
+
+
+LATER = format_datetime(datetime.now(timezone.utc) + timedelta(days=1))
+
+
+@pytest.mark.parametrize("header, pause", [
+    ("12", 12), ("9999", 300), (None, 30), ("soon", 30), (LATER, 300), ("-5", 30),
+    ("Wed, 21 Oct 2015 07:28:00 GMT", 0)])
 def test_retry_after(header, pause):
     headers = {"Retry-After": header} if header else {}
     assert seconds_to_wait(recordings.HTTPError("http://x", 429, "", headers, None), 0) == pause
