@@ -89,8 +89,8 @@ def find_recordings(
             refused.append((entry, "lies in no folder of an instrument; make one for it"))
     if not recordings:
         print(*skipped_lines(refused, root), sep="\n", end="\n" if refused else "")
-        raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*.mp3, or of another format, "
-                                "in there")
+        raise FileNotFoundError(f"{root}: no recordings {{instrument}}/*.mp3, or of another "
+                                "format, in there")
     return recordings, refused
 
 # %% ../nbs/00h_images.ipynb #c188
