@@ -27,6 +27,8 @@ from PIL import Image
 from fastcore.basics import patch
 from torch.utils.data import Dataset
 
+from .levels import mix_channels, remove_rumble
+
 # %% ../nbs/00c_audio.ipynb #51d0f1ff
 AUDIO_LIMITS = {"sample_rate": (1000, 10**6), "n_fft": (16, 2**20), "hop_length": (1, 2**20),
                 "n_mels": (1, 4096), "max_db": (1., 300.),
@@ -79,17 +81,20 @@ class AudioPreprocessor:
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 def read_sound(file, sample_rate: int) -> np.ndarray:
-    """Samples [N], float32, one channel at `sample_rate`, of what libsndfile can read.
+    """What is heard of a file that libsndfile can read: samples [N], float32, one channel with the
+    energy of all, at `sample_rate`.
 
     ValueError if the rate in its header is no rate of sound.
     """
     with sf.SoundFile(file) as f:
         if not 1000 <= f.samplerate <= 10**6:
             raise ValueError(f"damaged, its header says {f.samplerate} samples in a second")
-        audio = [np.zeros(0, np.float32)]
-        while len(block := f.read(2**18, "float32", always_2d=True)):   # [n, channels]
-            audio.append(block.mean(1) if block.shape[1] > 1 else block[:, 0])
-        return librosa.resample(np.concatenate(audio), orig_sr=f.samplerate, target_sr=sample_rate)
+        def blocks():
+            while len(block := f.read(2**18, "float32", always_2d=True)):   # [n, channels]
+                yield block
+        audio = np.concatenate([np.zeros((0, f.channels), np.float32),
+                                *remove_rumble(blocks(), f.samplerate)])
+        return librosa.resample(mix_channels(audio), orig_sr=f.samplerate, target_sr=sample_rate)
 
 # %% ../nbs/00c_audio.ipynb #1f4ba812
 FFMPEG_FORMATS = "aac,aiff,asf,flac,matroska,mov,mp3,ogg,wav"  # no playlists
@@ -129,7 +134,7 @@ def decode_sound(path, sample_rate: int) -> np.ndarray:
     try:
         return read_sound(path, sample_rate)
     except sf.LibsndfileError:
-        pcm = run_ffmpeg(path, "-ac", "1", "-c:a", "pcm_f32be", "-f", "au", "-")
+        pcm = run_ffmpeg(path, "-c:a", "pcm_f32be", "-f", "au", "-")
         return read_sound(io.BytesIO(pcm), sample_rate)
 
 def check_samples(audio: np.ndarray) -> np.ndarray:
