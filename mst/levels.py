@@ -106,6 +106,8 @@ def high_pass(frequency: float, rate: int, channels: int) -> Callable[[np.ndarra
     state = np.zeros((len(sections), 2, channels))
     def keep(block):
         nonlocal state
+        if not len(block):
+            return block
         kept, state = sosfilt(sections, block, 0, state)
         return kept.astype(np.float32)
     return keep
