@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAKES', 'TRAIN_TAKES', 'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'SAMPLED', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS',
            'Take', 'clip_loudness', 'add_expression', 'transpose_notes', 'lower_octaves', 'raise_octaves',
-           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'flac_bytes', 'perform_take', 'begin_take',
-           'render_piece', 'players_of', 'render_all', 'render_corpus', 'render_takes']
+           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'is_foreign', 'flac_bytes', 'perform_take',
+           'begin_take', 'render_piece', 'players_of', 'render_all', 'render_corpus', 'render_takes']
 
 # %% ../nbs/00g_takes.ipynb #imports
 import io
@@ -238,6 +238,15 @@ def read_recipe(path) -> str:
     except (sf.LibsndfileError, OSError):
         return ""
 
+def is_foreign(path) -> bool:
+    "Is this a whole recording that nobody rendered here?"
+    try:
+        with sf.SoundFile(path) as f:
+            f.seek(f.frames - 1)
+            return len(f.read(1)) == 1 and not f.comment.startswith("{")
+    except (sf.LibsndfileError, OSError):
+        return False
+
 def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
     """A FLAC file, 16 bits, of samples [N] in [-1, 1], with a comment."""
     buffer = io.BytesIO()
@@ -271,6 +280,9 @@ def render_piece(score: Score, output_path, instruments, soundfont: Path, take: 
         comment = recipe(score, program, take, soundfont)
         if read_recipe(path) == comment:
             continue
+        if is_foreign(path):
+            raise ValueError(f"{path}: a recording of yours has this name, and would be lost; "
+                             "rename it, or render into another folder")
         if notes is None:
             notes = perform_take(score, how, draw)
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
