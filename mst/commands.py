@@ -276,7 +276,8 @@ def add_run(parser: argparse.ArgumentParser, profile: str):
         help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--seed", type=int, default=0, help="%(default)s unless given")
-    add("--out", default="runs", help="folder of runs, in the project's (%(default)s)")
+    add("--out", default="runs",
+        help="folder of runs, in the project's if this is one, else here (%(default)s)")
 
 def start_run(args: argparse.Namespace, command: str, data: str = "") -> Run:
     "The run that the arguments describe."
@@ -341,10 +342,12 @@ TRAINERS = {"autoencoder": save_new_autoencoder, "vocoder": save_new_vocoder,
 def train(args: argparse.Namespace):
     "Train a network and save its weights."
     run = start_run(args, "mst_train", args.data)
+    if args.autoencoder:
+        load_autoencoder(args.autoencoder)  # not there? Then nothing is begun
+        check_output(args.output or "", args.autoencoder)
     path = Path(args.output or run.folder / f"{args.network}.safetensors")
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name should end in .safetensors")
-    check_output(path, *filter(None, [args.autoencoder]))
     TRAINERS[args.network](run, args, path)
     print(f"{args.network}: saved as {path}")
 

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .download import one_line
 from .ldm import load_ldm
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS
 from .sound import (
     HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, open_sound, transfer_file)
@@ -156,7 +156,7 @@ def show_choice(self: Explorer, change=None):
     "Show content, style and twin as they are chosen, and no output, or say what cannot be read."
     self.cancelled.set()
     style = self.other.value if self.mix.value == 1 else self.style.value
-    clip = project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
+    clip = shipped_file(f"{STYLES}/{style}.flac") if style in INSTRUMENTS else style
     is_mixed = self.mix.value not in (0, 1)
     try:
         for view, path in (("content", self.content.value), ("style", clip), ("output", None)):

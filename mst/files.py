@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
            'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'check_output', 'take_lock',
-           'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records']
+           'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records', 'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
 import codecs
@@ -16,6 +16,7 @@ import io
 import os
 import platform
 import re
+import tempfile
 import time
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -249,3 +250,20 @@ def csv_records(
     except csv.Error as error:
         raise ValueError(f"{path}, row {row}: not readable as CSV ({error})") from None
     return records
+
+# %% ../nbs/00a_files.ipynb #caches-code
+def provide_caches():
+    "A folder for what numba and matplotlib keep, where there is no home to write to."
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    there = next((folder for folder in (cache, *cache.parents) if folder.is_dir()), cache)
+    if cache.is_absolute() and os.access(there, os.W_OK):
+        return
+    with suppress(OSError):  # not even that: they say so themselves
+        folder = os.path.join(tempfile.gettempdir(), f"mst-{os.getuid()}")
+        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        held = os.lstat(folder)
+        if (held.st_uid, held.st_mode) != (os.getuid(), 0o40700):  # somebody else's
+            folder = tempfile.mkdtemp(prefix="mst-")
+        os.environ["XDG_CACHE_HOME"] = folder
+        for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+            os.environ.setdefault(name, folder)

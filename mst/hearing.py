@@ -24,7 +24,7 @@ from .audio import AudioClips, LogMel, augment_sounds
 from .callbacks import CosineDecay
 from .checkpoints import save_tensors
 from .features import InstrumentNet, MelImageToVGGish, load_instrument_net
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS
 from .takes import HELD_OUT_TAKE, LOW, TRAIN_TAKES, render_takes
 from .training import train_in
@@ -157,7 +157,7 @@ class SoundJudge:
     """Names the instrument of a sound: calling it with sounds [N] gives the mean probabilities
     [len(sounds), classes] of 3 s windows."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
-        self.net = (net or load_instrument_net(project_root() / JUDGE_FILE)).eval().to(device)
+        self.net = (net or load_instrument_net(shipped_file(JUDGE_FILE))).eval().to(device)
         self.classes, self.device = self.net.classes, device
         self.log_mel, self.to_vggish = LogMel().to(device), MelImageToVGGish().to(device)
 

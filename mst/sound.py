@@ -33,7 +33,7 @@ from .ddim import ddim_sample, ddim_timesteps, style_denoiser
 from .files import atomic_path, check_output
 from .ldm import LDM, load_ldm
 from .levels import Meter, add_blocks, high_pass, remove_rumble, windows
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
@@ -277,7 +277,7 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tens
     """What the model takes as a style: of sound [N] at 22 050 Hz, of a file, or of the clip that
     ships for one of the four instruments."""
     if isinstance(clip, str) and clip in INSTRUMENTS:
-        clip = project_root() / STYLES / f"{clip}.flac"
+        clip = shipped_file(f"{STYLES}/{clip}.flac")
     sound = clip if isinstance(clip, np.ndarray) else AudioPreprocessor().load_audio(clip)[0]
     if sound is clip and len(clip):
         sound = np.concatenate(list(remove_rumble([clip[:, None]], RATE)))[:, 0]

@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 from .files import WriteError, atomic_path, folder_lock, in_shard
 from .render import SAMPLES, find_soundfont, find_synthesizer, render_notes
-from .run import Run
+from .run import Run, shipped_file
 from .scores import (
-    GAIN, HIGHEST, INSTRUMENTS, LOWEST, PROGRAMS, RENDER_RATE, TAIL, Score, corpus_pieces,
+    GAIN, HIGHEST, INSTRUMENTS, LOWEST, PROGRAMS, RENDER_RATE, SCORES, TAIL, Score, corpus_pieces,
     read_scores, score_notes)
 
 # %% ../nbs/00g_takes.ipynb #c109
@@ -371,6 +371,6 @@ def render_takes(
             return (*instruments,
                     *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
         folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
-        paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
+        paths = render_corpus(shipped_file(SCORES), folder, playing, pieces, take=take)
         found |= {path: path.parent.name for path in paths}
     return found
