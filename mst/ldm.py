@@ -323,6 +323,7 @@ def least_guidance(similarities: Tensor, tolerance: float = TOLERANCE) -> Tensor
     largest; [B, 1, 1, 1]."""
     enough = similarities >= similarities.amax(0) - tolerance
     first = (enough.cumsum(0) == 0).sum(0)  # how many scales come before the first that is enough
+    first = first.clamp(max=len(GUIDANCES) - 1)  # where nothing is finite, none is enough
     return torch.tensor(GUIDANCES, device=similarities.device)[first].view(-1, 1, 1, 1)
 
 @patch

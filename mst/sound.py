@@ -87,8 +87,8 @@ class SoundTransfer:
         if not 0 < strength <= 1:
             raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
         for name, value in (("guidance", guidance_scale), ("noise_scale", noise_scale)):
-            if value is not None and not np.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}")
+            if value is not None and not abs(value) <= 100:
+                raise ValueError(f"{name} must be a finite number from -100 to 100, got {value}")
         self.ldm, self.vocoder, self.style = ldm, vocoder, style
         self.guidance_scale, self.seed, self.noise_scale = guidance_scale, seed, noise_scale
         self.alphas = ldm.forward_diffusion.alphas_cumprod
@@ -117,13 +117,14 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
         self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
     denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
     z = ddim_sample(denoiser, noisy, self.steps, self.alphas, callback=self.callback)
-    if not z.isfinite().all():
-        raise FloatingPointError(NOT_FINITE)
     if before is not None:
         n, edge = before.shape[-1], EDGE // 8
         share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
         z[..., :n] = torch.lerp(before, z[..., :n], share)
-    return self.ldm.decode(z).clamp(0, 1), z
+    image = self.ldm.decode(z)
+    if not image.isfinite().all():  # before clamp hides what is infinite
+        raise FloatingPointError(NOT_FINITE)
+    return image.clamp(0, 1), z
 
 # %% ../nbs/07a_sound.ipynb #sound-code
 @patch
