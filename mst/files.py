@@ -127,6 +127,8 @@ def atomic_path(path):
     suffix, path = Path(path).suffix, Path(os.path.realpath(path) if os.path.islink(path) else path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{suffix}"
     try:
+        if path.is_symlink():  # still: it leads back to itself
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
         with mark_writing(path.parent):
@@ -265,5 +267,4 @@ def provide_caches():
         if (held.st_uid, held.st_mode) != (os.getuid(), 0o40700):  # somebody else's
             folder = tempfile.mkdtemp(prefix="mst-")
         os.environ["XDG_CACHE_HOME"] = folder
-        for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
-            os.environ.setdefault(name, folder)
+        os.environ.setdefault("MPLCONFIGDIR", folder)
