@@ -33,7 +33,7 @@ from .notes import (
 from .realism import kernel_distance, realism_scores, two_sample_accuracy
 from .recordings import aligned_notes, makers, read_recordings, select_recordings
 from .render import play_samples, render_notes
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS, RENDER_RATE, Score, corpus_pieces
 from .tagger import MusicTagger, name_instruments
 from .takes import ALL_INSTRUMENTS, transpose_notes
@@ -290,7 +290,7 @@ UNHEARD_MAKERS = {  # instrument in ALL_INSTRUMENTS: folder of its single notes,
 def sampled_sets(scores: list[Score], split: str, folder: Path,
                  seed: int) -> dict[str, list[RulerCase]]:
     "The sets that need the single notes of real instruments, samples/{instrument}/{maker}."
-    rows = read_recordings(project_root() / RECORDINGS)
+    rows = read_recordings(shipped_file(RECORDINGS))
     sampled = [Player(name, folder / maker) for name in ("acoustic_guitar", "harp", "piano")
                for maker in makers(rows, folder, split, name.removeprefix("acoustic_")).values()]
     violin = Player("violin", "TimGM6mb")
@@ -309,7 +309,7 @@ DEV_RECORDINGS = {"recordings/piano_eliogu_chopin_op55_no1.mp3": "piano",
 def real_sets(split: str, folder: Path, per_recording: int,
               seed: int) -> dict[str, list[RulerCase]]:
     "The set of real players: what is on disk of piano, guitar and violin."
-    rows = select_recordings(read_recordings(project_root() / RECORDINGS), "performance", split)
+    rows = select_recordings(read_recordings(shipped_file(RECORDINGS)), "performance", split)
     by_path = {folder / row.path: row for row in rows
                if row.instrument in ("piano", "guitar", "violin")}
     players = {path: row.instrument.replace("guitar", "acoustic_guitar")
