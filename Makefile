@@ -38,8 +38,9 @@ report: setup
 	@python report/collect.py $(PROFILE)
 	@sh tools/latex.sh $(PROFILE)
 
+# A file that is uploaded to the explorer travels in one message; by default, 10 MB is the most.
 lab: setup
-	jupyter lab nbs $$([ "$$(id -u)" != 0 ] || echo --allow-root)
+	jupyter lab nbs --config=tools/lab.json $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 explorer: setup
 	cd tools && MST_PROFILE=$(PROFILE) voila explorer.ipynb
@@ -75,4 +76,4 @@ shipped: setup
 	python tools/train_shipped.py $(NAMES)
 
 clean:
-	rm -rf runs report/build data/downloads data/samples data/takes data/processed_images* data/midi
+	rm -rf build dist runs report/build data/downloads data/samples data/takes data/processed_images* data/midi

@@ -21,6 +21,7 @@ from PIL import Image
 from fastcore.basics import patch
 from torch.utils.data import Dataset
 
+from .levels import mix_channels, remove_rumble
 from .opening import Sound, as_sound, open_sound
 
 # %% ../nbs/00c_audio.ipynb #51d0f1ff
@@ -73,11 +74,13 @@ class AudioPreprocessor:
 
 # %% ../nbs/00c_audio.ipynb #c158
 def read_sound(sound: Sound, sample_rate: int) -> np.ndarray:
-    """Samples [N], float32, one channel at `sample_rate`, of an open file."""
-    audio = []
-    while len(block := sound.read(2**18, "float32", always_2d=True)):   # [n, channels]
-        audio.append(block.mean(1) if block.shape[1] > 1 else block[:, 0])
-    return librosa.resample(np.concatenate(audio), orig_sr=sound.samplerate, target_sr=sample_rate)
+    """What is heard of an open file: samples [N], float32, one channel with the energy of all, at
+    `sample_rate`."""
+    def blocks():
+        while len(block := sound.read(2**18, "float32", always_2d=True)):   # [n, channels]
+            yield block
+    heard = mix_channels(np.concatenate(list(remove_rumble(blocks(), sound.samplerate))))
+    return librosa.resample(heard, orig_sr=sound.samplerate, target_sr=sample_rate)
 
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:

@@ -26,7 +26,7 @@ from .checkpoints import (
 from .data import SpectrogramDataset, prepare_corpus
 from .features import FeatureConfig, make_feature_loss
 from .processes import has_bf16
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .takes import TRAIN_TAKES, render_takes
 from .training import train_in
 
@@ -305,7 +305,7 @@ def save_autoencoder(path: str | Path, model: Autoencoder, info: dict):
 
 def load_autoencoder(path: str | Path | None = None) -> Autoencoder:
     "The shipped autoencoder of preset `mst`, or the one at `path`, in evaluation mode."
-    path = path or project_root() / AUTOENCODER_FILE
+    path = path or shipped_file(AUTOENCODER_FILE)
     tensors, info = load_tensors(path, ["config"])
     model = Autoencoder(config_from_dict(AutoencoderConfig, info["config"], path))
     load_weights(model, tensors, path)

@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset, random_split
 from .audio import AudioConfig
 from .files import atomic_path, csv_records, folder_lock
 from .images import build_dataset_folder_structure, find_recordings, parse_chunk_name
-from .run import Run
-from .scores import INSTRUMENTS, corpus_pieces
+from .run import Run, shipped_file
+from .scores import INSTRUMENTS, SCORES, corpus_pieces
 from .takes import render_corpus
 
 # %% ../nbs/00_data.ipynb #c219
@@ -237,7 +237,7 @@ def rendered_corpus(run: Run) -> Corpus:
     """The pieces of this run's profile by all instruments, rendered; their split is in the list."""
     data, scores = run.root / "data", corpus_pieces(run)
     stems = [score.piece for score in scores]
-    render_corpus(data / "scores.csv", data / "downloads", pieces=stems)
+    render_corpus(shipped_file(SCORES), data / "downloads", pieces=stems)
     summary = build_dataset_folder_structure(
         data / "downloads", data / "processed_images", trim=False, balance=False, stems=set(stems)
     )

@@ -27,7 +27,7 @@ from .audio import AUDIO_PRESETS, LogMel, read_sound
 from .download import one_line
 from .ldm import load_ldm
 from .opening import AUDIO_SUFFIXES, as_sound, open_sound
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS
 from .sound import (
     HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, transfer_file)
@@ -161,7 +161,7 @@ def show_choice(self: Explorer, change=None):
     "Show content, style and twin as they are chosen, and no output, or say what cannot be read."
     self.cancelled.set()
     style = self.other.value if self.mix.value == 1 else self.style.value
-    clip = project_root() / STYLES / f"{style}.flac" if style in INSTRUMENTS else style
+    clip = shipped_file(f"{STYLES}/{style}.flac") if style in INSTRUMENTS else style
     is_mixed = self.mix.value not in (0, 1)
     try:
         for view, path in (("content", self.content.value), ("style", clip), ("output", None)):

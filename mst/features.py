@@ -26,7 +26,7 @@ from torchvggish.torchvggish import VGGISH_WEIGHTS, make_layers
 from .audio import AudioConfig
 from .checkpoints import load_tensors, load_weights, save_tensors
 from .data import SpectrogramDataset, prepare_corpus
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .training import train_in
 
 # %% ../nbs/02a_features.ipynb #c019
@@ -210,7 +210,7 @@ def train_feature_network(run: Run, path: str | Path, epochs: int,
 # %% ../nbs/02a_features.ipynb #c042
 def load_instrument_net(path: str | Path | None = None) -> InstrumentNet:
     "The shipped instrument network, or the one at `path`, in evaluation mode."
-    path = path or project_root() / FEATURE_FILE
+    path = path or shipped_file(FEATURE_FILE)
     tensors, info = load_tensors(path, ["config"])
     if set(info["config"]) != {"classes", "width"}:
         raise ValueError(f"{path} holds something else than an instrument network")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
-           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'take_lock', 'hold_folder', 'folder_lock',
-           'in_shard', 'read_utf8', 'csv_records']
+           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'check_output', 'take_lock',
+           'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records', 'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
 import codecs
@@ -16,6 +16,7 @@ import io
 import os
 import platform
 import re
+import tempfile
 import time
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -42,7 +43,9 @@ NOT_WRITTEN = {
                   "anew",
     errno.ENOTDIR: f"one of its folders is a file; move that away or {CHOOSE}",
     errno.EEXIST: f"its folder is a file; move that away or {CHOOSE}",
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one"}
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "it is a symbolic link that leads back to itself; choose another name",
+    errno.EISDIR: "it is a folder; choose another name"}
 
 # %% ../nbs/00a_files.ipynb #f2bff46b
 def folder_problem(folder: Path) -> int | None:
@@ -117,20 +120,22 @@ def mark_writing(folder: Path):
 def atomic_path(path):
     """A path to write to that becomes `path` when the block ends without an error.
 
-    It lies in the folder of `path`, which is made when needed, and has the same suffix. Raises
-    WriteError where the file cannot be written; any other error passes through. Then the folders
-    that were made go again.
+    It lies in the folder of `path`, which is made when needed, and has the same suffix. Of a
+    symbolic link, what it points to is written, and it stays. Raises WriteError where the file
+    cannot be written; any other error passes through. Then the folders that were made go again.
     """
-    path = Path(path)
-    part = path.parent / f"{PART}{uuid.uuid4().hex}{path.suffix}"
+    suffix, path = Path(path).suffix, Path(os.path.realpath(path) if os.path.islink(path) else path)
+    part = path.parent / f"{PART}{uuid.uuid4().hex}{suffix}"
     made = [folder for folder in path.parents if not os.path.exists(folder)]
     try:
+        if path.is_symlink():  # still: it leads back to itself
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
         with mark_writing(path.parent):
             try:
                 if path.is_dir():  # an OSError if the name is too long
-                    raise WriteError(f"{path}: not written, it is a folder; choose another name")
+                    raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
                 yield part
                 os.replace(part, path)
             except BaseException:
@@ -142,6 +147,21 @@ def atomic_path(path):
         if translated := write_error(path, error):
             raise translated from error
         raise
+
+# %% ../nbs/00a_files.ipynb #output-code
+def is_same_file(path, other) -> bool:
+    "Do two names, by whatever way or link, lead to one file that is there?"
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one is not there, or no name of a file
+        return False
+
+def check_output(path, *inputs):
+    "ValueError if `path` is one of the files that are read, also by another name or a link."
+    for name in inputs:
+        if is_same_file(path, name):
+            raise ValueError(f"{path}: is the same file as {name}, which is read, and would be "
+                             "lost; choose another name for what is written")
 
 # %% ../nbs/00a_files.ipynb #845d2505
 def take_lock(
@@ -236,3 +256,19 @@ def csv_records(
     except csv.Error as error:
         raise ValueError(f"{path}, row {row}: not readable as CSV ({error})") from None
     return records
+
+# %% ../nbs/00a_files.ipynb #caches-code
+def provide_caches():
+    "A folder for what numba and matplotlib keep, where there is no home to write to."
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    there = next((folder for folder in (cache, *cache.parents) if folder.is_dir()), cache)
+    if cache.is_absolute() and os.access(there, os.W_OK):
+        return
+    with suppress(OSError):  # not even that: they say so themselves
+        folder = os.path.join(tempfile.gettempdir(), f"mst-{os.getuid()}")
+        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        held = os.lstat(folder)
+        if (held.st_uid, held.st_mode) != (os.getuid(), 0o40700):  # somebody else's
+            folder = tempfile.mkdtemp(prefix="mst-")
+        os.environ["XDG_CACHE_HOME"] = folder
+        os.environ.setdefault("MPLCONFIGDIR", folder)

@@ -24,7 +24,7 @@ from .audio import AudioClips, LogMel, augment_sounds
 from .callbacks import CosineDecay
 from .checkpoints import save_tensors
 from .features import InstrumentNet, MelImageToVGGish, load_instrument_net
-from .run import Run, choose_device, project_root
+from .run import Run, choose_device, shipped_file
 from .scores import INSTRUMENTS
 from .takes import HELD_OUT_TAKE, LOW, TRAIN_TAKES, render_takes
 from .training import train_in
@@ -158,7 +158,7 @@ class SoundJudge:
     [len(sounds), classes] of 3 s windows."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
         device = choose_device(device)
-        self.net = (net or load_instrument_net(project_root() / JUDGE_FILE)).eval().to(device)
+        self.net = (net or load_instrument_net(shipped_file(JUDGE_FILE))).eval().to(device)
         self.classes, self.device = self.net.classes, device
         self.log_mel, self.to_vggish = LogMel().to(device), MelImageToVGGish().to(device)
 

@@ -22,7 +22,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from .audio import AudioConfig, AudioPreprocessor
+from .audio import AudioConfig, AudioPreprocessor, check_number
 from .files import atomic_path, folder_lock, in_shard, make_folder
 from .opening import AUDIO_SUFFIXES, as_sound
 
@@ -160,7 +160,7 @@ def write_images(images, folder: Path, stem: str, have: dict) -> int:
 def image_key(path: Path, config: AudioConfig, max_duration: float, trim: bool) -> dict:
     """What a recording's images depend on: the file, as its size and time show it, and settings."""
     stat = path.stat()
-    return dict(source=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
+    return dict(source=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns, reader=2,
                 max_duration=max_duration, trim=trim, **asdict(config))
 
 # %% ../nbs/00h_images.ipynb #908e61a6
@@ -329,6 +329,8 @@ def build_dataset_folder_structure(
     copied together, and build once more without a shard: that balances, and prunes where asked.
     """
     config = AudioConfig(chunk_seconds=chunk_size_sec, n_mels=n_mels)
+    if max_duration is not None:
+        check_number("max_duration", max_duration, 0., 1e9)
     recordings, refused = find_recordings(mp3_dir, stems)
     refused = [(path, reason) for path, reason in refused if in_shard(path.stem, shard)]
     summary = BuildSummary({}, refused, config, mp3_dir)

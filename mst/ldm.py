@@ -23,7 +23,7 @@ from .autoencoder import (
 from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
 from .residual import ResidualUNet, StyleTokens, UNetConfig
-from .run import project_root
+from .run import shipped_file
 
 # %% ../nbs/04_ldm.ipynb #c007
 class SinusoidalPositionEmbeddings(nn.Module):
@@ -323,6 +323,7 @@ def least_guidance(similarities: Tensor, tolerance: float = TOLERANCE) -> Tensor
     largest; [B, 1, 1, 1]."""
     enough = similarities >= similarities.amax(0) - tolerance
     first = (enough.cumsum(0) == 0).sum(0)  # how many scales come before the first that is enough
+    first = first.clamp(max=len(GUIDANCES) - 1)  # where nothing is finite, none is enough
     return torch.tensor(GUIDANCES, device=similarities.device)[first].view(-1, 1, 1, 1)
 
 @patch
@@ -404,7 +405,7 @@ def save_ldm(path: str | Path, ldm: LDM, autoencoder: Autoencoder, info: dict):
 def load_ldm(path: str | Path | None = None, autoencoder: Autoencoder | None = None) -> LDM:
     """The shipped model of preset `mst`, or the one at `path`, in evaluation mode. ValueError if it
     belongs to another autoencoder."""
-    path, autoencoder = path or project_root() / LDM_FILE, autoencoder or load_autoencoder()
+    path, autoencoder = path or shipped_file(LDM_FILE), autoencoder or load_autoencoder()
     tensors, info = load_tensors(path, ["config", "autoencoder"])
     if info["autoencoder"] != weights_digest(autoencoder):
         raise ValueError(f"{path} was trained on the latents of another autoencoder: train it "

@@ -27,6 +27,8 @@ import soundfile as sf
 import torch
 from tqdm.auto import tqdm
 
+from .levels import mix_channels
+
 # %% ../nbs/00ba_opening.ipynb #1f4ba812
 AUDIO_FORMATS = {  # no playlists
     "mp3": (".mp3",), "wav": (".wav",), "flac": (".flac",), "ogg": (".ogg", ".oga", ".opus"),
@@ -119,9 +121,8 @@ def as_channels(sound, channels: int | None = None) -> np.ndarray:
     return check_samples(samples).astype(np.float32, copy=False)
 
 def as_sound(sound) -> np.ndarray:
-    """Sound [N], float32, of an array or a tensor as `as_channels` takes it."""
-    channels = as_channels(sound)
-    return channels.mean(1) if channels.shape[1] > 1 else channels[:, 0]
+    """Sound [N], float32, of an array or a tensor as `as_channels` takes it, its channels mixed."""
+    return mix_channels(as_channels(sound))
 
 # %% ../nbs/00ba_opening.ipynb #local-file
 def sound_name(path) -> str:

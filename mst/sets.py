@@ -16,7 +16,7 @@ import numpy as np
 from .audio import AudioPreprocessor
 from .recordings import aligned_notes, makers, read_recordings, select_recordings
 from .rulers import Method, Player, RulerCase, real_cases, twin_cases
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .scores import INSTRUMENTS, Score, corpus_pieces
 
 # %% ../nbs/06d_sets.ipynb #sets-code
@@ -48,7 +48,7 @@ UNHEARD_MAKERS = {  # instrument in ALL_INSTRUMENTS: folder of its single notes,
 def sampled_sets(scores: list[Score], split: str, folder: Path,
                  seed: int) -> dict[str, list[RulerCase]]:
     "The sets that need the single notes of real instruments, samples/{instrument}/{maker}."
-    rows = read_recordings(project_root() / RECORDINGS)
+    rows = read_recordings(shipped_file(RECORDINGS))
     sampled = [Player(name, folder / maker) for name in ("acoustic_guitar", "harp", "piano")
                for maker in makers(rows, folder, split, name.removeprefix("acoustic_")).values()]
     violin = Player("violin", "TimGM6mb")
@@ -68,7 +68,7 @@ def real_sets(split: str, folder: Path, per_recording: int,
               seed: int) -> dict[str, list[RulerCase]]:
     """The set of real players: what is on disk of piano, guitar and violin; and, where there is a
     real cello, their contents in its style."""
-    rows = select_recordings(read_recordings(project_root() / RECORDINGS), "performance", split)
+    rows = select_recordings(read_recordings(shipped_file(RECORDINGS)), "performance", split)
     by_path = {folder / row.path: row for row in rows
                if row.instrument in ("piano", "guitar", "violin")}
     players = {path: row.instrument.replace("guitar", "acoustic_guitar")

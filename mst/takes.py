@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAKES', 'TRAIN_TAKES', 'HELD_OUT_TAKE', 'OTHERS', 'MORE', 'RARE', 'SAMPLED', 'UNHEARD', 'LOW', 'ALL_INSTRUMENTS',
            'Take', 'clip_loudness', 'add_expression', 'transpose_notes', 'lower_octaves', 'raise_octaves',
-           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'flac_bytes', 'perform_take', 'begin_take',
-           'render_piece', 'players_of', 'render_all', 'render_corpus', 'render_takes']
+           'strike_chord', 'ringing_chords', 'recipe', 'read_recipe', 'is_foreign', 'flac_bytes', 'perform_take',
+           'begin_take', 'render_piece', 'players_of', 'render_all', 'render_corpus', 'render_takes']
 
 # %% ../nbs/00g_takes.ipynb #imports
 import io
@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 from .files import WriteError, atomic_path, folder_lock, in_shard
 from .render import SAMPLES, find_soundfont, find_synthesizer, render_notes
-from .run import Run
+from .run import Run, shipped_file
 from .scores import (
-    GAIN, HIGHEST, INSTRUMENTS, LOWEST, PROGRAMS, RENDER_RATE, TAIL, Score, corpus_pieces,
+    GAIN, HIGHEST, INSTRUMENTS, LOWEST, PROGRAMS, RENDER_RATE, SCORES, TAIL, Score, corpus_pieces,
     read_scores, score_notes)
 
 # %% ../nbs/00g_takes.ipynb #c109
@@ -238,6 +238,15 @@ def read_recipe(path) -> str:
     except (sf.LibsndfileError, OSError):
         return ""
 
+def is_foreign(path) -> bool:
+    "Is this a whole recording that nobody rendered here?"
+    try:
+        with sf.SoundFile(path) as f:
+            f.seek(f.frames - 1)
+            return len(f.read(1)) == 1 and not f.comment.startswith("{")
+    except (sf.LibsndfileError, OSError):
+        return False
+
 def flac_bytes(audio: np.ndarray, comment: str) -> bytes:
     """A FLAC file, 16 bits, of samples [N] in [-1, 1], with a comment."""
     buffer = io.BytesIO()
@@ -271,6 +280,9 @@ def render_piece(score: Score, output_path, instruments, soundfont: Path, take: 
         comment = recipe(score, program, take, soundfont)
         if read_recipe(path) == comment:
             continue
+        if is_foreign(path):
+            raise ValueError(f"{path}: a recording of yours has this name, and would be lost; "
+                             "rename it, or render into another folder")
         if notes is None:
             notes = perform_take(score, how, draw)
         played = [pretty_midi.Note(n.velocity, n.pitch + 12 * octaves, n.start, n.end)
@@ -359,6 +371,6 @@ def render_takes(
             return (*instruments,
                     *(names[(others * i + j + 5 * k) % len(names)] for j in range(others)))
         folder = run.root / ("data/downloads" if take == "plain" else f"data/takes/{take}")
-        paths = render_corpus(run.root / "data" / "scores.csv", folder, playing, pieces, take=take)
+        paths = render_corpus(shipped_file(SCORES), folder, playing, pieces, take=take)
         found |= {path: path.parent.name for path in paths}
     return found

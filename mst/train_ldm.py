@@ -35,7 +35,7 @@ from .hearing import JUDGE_FILE
 from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
 from .processes import has_bf16
 from .render import SAMPLES, fetch_samples, find_soundfont
-from .run import Run, choose_device, project_root
+from .run import Run, choose_device, shipped_file
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
 from .twins import ROUNDS, SHARES, TwinImages, clips_to_images, load_twins
@@ -352,7 +352,7 @@ def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1.,
         a, b = raise_floor(a, max_db), raise_floor(b, max_db)
         return log_spectral_distance(a, b).mean().item()
     result, other = sample(style), sample(style.roll(1, 0))
-    judge = load_instrument_net(project_root() / JUDGE_FILE)
+    judge = load_instrument_net(shipped_file(JUDGE_FILE))
     classes = judge(MelImageToVGGish(AUDIO_PRESETS["mst"])(result)).argmax(1).tolist()
     heard = sum(judge.classes[k] == b for k, (_, b) in zip(classes, names)) / size
     return {"lsd": distance(result, target), "heard": heard, "moves": distance(result, other)}

@@ -27,7 +27,7 @@ from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
 from .features import interpolation_matrix, mel_centers
 from .hearing import SoundJudge, mfcc_distance, note_scores, stft_distance
-from .run import Run, project_root
+from .run import Run, shipped_file
 from .training import train_in
 
 # %% ../nbs/03_vocoder.ipynb #c044
@@ -299,7 +299,7 @@ def save_vocoder(path: str | Path, vocoder: Vocoder, info: dict):
 
 def load_vocoder(path: str | Path | None = None) -> Vocoder:
     "The shipped vocoder, or the one at `path`, in evaluation mode."
-    path = path or project_root() / VOCODER_FILE
+    path = path or shipped_file(VOCODER_FILE)
     tensors, info = load_tensors(path, ["config"])
     vocoder = Vocoder(config_from_dict(VocoderConfig, info["config"], path))
     load_weights(vocoder.net, tensors, path)

@@ -193,7 +193,7 @@ def test_songs_of_one_name(folder, play):
     assert status == 2 and error.startswith("mst_transfer: cd2/song.wav: its result would go to ")
     assert "so would that of cd1/song.wav; play them by two calls" in error
     status, error = play("in.wav", "cd1/song.wav", "-o", "out.wav")
-    assert status == 2 and error.endswith("-o should name a folder\n")
+    assert status == 2 and error.endswith("-o should name a folder, new/ for a new one\n")
     assert not list(folder.glob("*violin*"))
 
 
