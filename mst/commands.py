@@ -119,6 +119,7 @@ def parse_seed(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r:.40} is not a whole number of at most 63 "
                                          "bits") from None
 
+# %% ../nbs/07b_commands.ipynb #parse-shard
 def parse_shard(text: str) -> tuple[int, int]:
     "An argument: the first of four, `1/4`, as (1, 4)."
     try:

@@ -85,6 +85,7 @@ def real_sets(split: str, folder: Path, per_recording: int,
     return {"real players": real_cases(players, notes_of, per_recording, seed),
             "real cello": [case for case in by_cello if case.asked == "cello"]}
 
+# %% ../nbs/06d_sets.ipynb #ruler-sets-code
 def ruler_sets(run: Run, split: str, pieces: int, per_recording: int,
                folder: Path | None) -> dict[str, list[RulerCase]]:
     """All sets of a split: so many pieces of the rendered ones, so many places of a recording;
