@@ -446,6 +446,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                              'mst.opening.ffmpeg_command': ('opening.html#ffmpeg_command', 'mst/opening.py'),
                              'mst.opening.ffmpeg_reason': ('opening.html#ffmpeg_reason', 'mst/opening.py'),
                              'mst.opening.local_file': ('opening.html#local_file', 'mst/opening.py'),
+                             'mst.opening.media_seconds': ('opening.html#media_seconds', 'mst/opening.py'),
                              'mst.opening.open_decoded': ('opening.html#open_decoded', 'mst/opening.py'),
                              'mst.opening.open_plain': ('opening.html#open_plain', 'mst/opening.py'),
                              'mst.opening.open_sound': ('opening.html#open_sound', 'mst/opening.py'),
