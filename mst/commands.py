@@ -130,7 +130,7 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
         if (other := content_of.setdefault(os.path.realpath(output), content)) is not content:
             advice = ("play them by two calls, into two folders" if output != args.output
                       else "-o should name a folder, new/ for a new one")
-            raise ValueError(f"{content}: its result would go to {output}, and so would that of "
+            raise ValueError(f"{content}: several results would go to {output}, also that of "
                              f"{other}; {advice}")
         if output != "-":
             check_output(output, *args.contents, *args.style)

@@ -284,12 +284,14 @@ def positive_float(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
+# %% ../nbs/00b_run.ipynb #parse-code
 def parse_guidance(text: str) -> float | None:
     "An argument: a scale above 0, or auto for one that is chosen."
     try:
         return None if text == "auto" else positive_float(text)
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor auto") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a finite number above 0 nor "
+                                         "auto") from None
 
 def parse_seed(text: str) -> int:
     "An argument: a whole number of at most 63 bits."
