@@ -323,13 +323,11 @@ def build_dataset_folder_structure(
 ) -> BuildSummary:
     """Make the images of all recordings, or go on; what cannot be used is listed at the end.
     FileNotFoundError if there is no recording, ValueError if none can be used.
-
     To share the work, build all shards, at once or not, in one folder or in several that are then
     copied together, and build once more without a shard: that balances, and prunes where asked.
     """
     config = AudioConfig(chunk_seconds=chunk_size_sec, n_mels=n_mels)
-    if max_duration is not None:
-        check_number("max_duration", max_duration, 0., 1e9)
+    check_number("max_duration", 0. if max_duration is None else max_duration, 0., 1e9)
     recordings, refused = find_recordings(mp3_dir, stems)
     refused = [(path, reason) for path, reason in refused if in_shard(path.stem, shard)]
     summary = BuildSummary({}, refused, config, mp3_dir)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AUDIO_FORMATS', 'AUDIO_SUFFIXES', 'FFMPEG_REASONS', 'WINDOWS_MEDIA', 'ffmpeg_command', 'ffmpeg_reason', 'run_ffmpeg',
            'check_samples', 'as_channels', 'as_sound', 'sound_name', 'check_there', 'local_file', 'Sound',
-           'claimed_seconds', 'stream_seconds', 'open_plain', 'open_decoded', 'open_sound']
+           'claimed_seconds', 'media_seconds', 'stream_seconds', 'open_plain', 'open_decoded', 'open_sound']
 
 # %% ../nbs/00d_opening.ipynb #imports
 import json
@@ -190,30 +190,37 @@ def claimed_seconds(sound: Sound) -> float:
 # %% ../nbs/00d_opening.ipynb #stream-claims
 WINDOWS_MEDIA = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")  # begins what says how long it is
 
+def media_seconds(path) -> float:
+    """How long a Windows Media file says that it is; 0 for other files."""
+    with open(path, "rb") as f:
+        head = f.read(2**16)
+    at = head.find(WINDOWS_MEDIA)
+    if at < 0 or len(head) < at + 88:
+        return 0.
+    play, _, before = struct.unpack_from("<QQQ", head, at + 64)  # of 100 ns, and of 1 ms
+    return play / 1e7 - before / 1e3
+
 def stream_seconds(path, said: str) -> float:
     """How long a file says that its first sound track is, with what FFmpeg `said` of it; 0 if it
     does not say."""
-    with open(path, "rb") as f:
-        head = f.read(2**16)
-    if (at := head.find(WINDOWS_MEDIA)) >= 0 and len(head) >= at + 88:
-        play, _, before = struct.unpack_from("<QQQ", head, at + 64)  # of 100 ns, and of 1 ms
-        return play / 1e7 - before / 1e3
-    if "Estimating duration" in said or not re.search(r"Duration: \d", said):
-        return 0.
+    is_known = re.search(r"Duration: \d", said) and "Estimating duration" not in said
+    if not is_known or not shutil.which("ffprobe"):
+        return media_seconds(path)
     done = subprocess.run(
-        ["ffprobe", "-v", "debug", "-select_streams", "a:0", "-of", "json", "-show_entries",
-         "stream=duration,sample_rate:stream_tags=DURATION:format=duration,nb_streams",
-         f"file:{Path(path).resolve()}"], capture_output=True, timeout=60)
-    found = json.loads(done.stdout or "{}")
+        ["ffprobe", "-v", "debug", "-protocol_whitelist", "file", "-select_streams", "a:0", "-of",
+         "json", "-show_entries", "stream=duration,sample_rate:stream_tags=DURATION:"
+         "format=duration,nb_streams", f"file:{Path(path).resolve()}"],
+        capture_output=True, timeout=60)
+    found = json.loads(done.stdout.decode(errors="replace") or "{}")
     stream, whole = (found.get("streams") or [{}])[0], found.get("format", {})
-    clock = stream.get("duration") or stream.get("tags", {}).get("DURATION")
-    if not clock and whole.get("nb_streams") == 1:
-        clock = whole.get("duration")
-    parts = [float(part) for part in re.findall(r"[\d.]+", clock or "0")]
+    clocks = [stream.get("duration"), stream.get("tags", {}).get("DURATION"),
+              whole.get("duration") if whole.get("nb_streams") == 1 else None]
+    clocks = [clock for clock in clocks if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", clock or "")]
+    parts = clocks[0].split(":")[::-1] if clocks else ()
     padding = re.search(rb"\] pad (\d+) (\d+)", done.stderr)  # of an mp3, in samples
-    return (sum(part * 60**k for k, part in enumerate(reversed(parts)))
+    return (sum(float(part) * 60**k for k, part in enumerate(parts))
             - sum(map(int, padding.groups() if padding else ()))
-            / int(stream.get("sample_rate", 1)))
+            / max(1, int(stream.get("sample_rate", 1))))
 
 # %% ../nbs/00d_opening.ipynb #open-parts
 def open_plain(path, stack: ExitStack) -> tuple:

@@ -5,13 +5,16 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'unknown_parameters', 'project_root', 'shipped_file', 'Run',
            'choose_device', 'kernel_cells', 'check_seed', 'check_parameters', 'check_result', 'tex_row', 'print_table',
-           'image_arrays', 'show_images']
+           'image_arrays', 'show_images', 'positive_int', 'finite_float', 'positive_float', 'parse_guidance',
+           'parse_seed', 'parse_shard']
 
 # %% ../nbs/00b_run.ipynb #imports
+import argparse
 import ast
 import builtins
 import csv
 import json
+import math
 import os
 import random
 import re
@@ -24,7 +27,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from .files import atomic_path, make_folder
+from .files import atomic_path, in_shard, make_folder
 
 # %% ../nbs/00b_run.ipynb #c009
 PARAMETERS = ("preset", "profile", "device", "seed", "out", "data")
@@ -258,3 +261,51 @@ def show_images(
         if titles:
             ax.set_title(titles[i], fontsize=8)
     return fig
+
+# %% ../nbs/00b_run.ipynb #c107
+def positive_int(text: str) -> int:
+    "An argument: a whole number above 0."
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+def finite_float(text: str) -> float:
+    "An argument: a number, neither nan nor infinite."
+    try:
+        if math.isfinite(number := float(text)):
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+
+def positive_float(text: str) -> float:
+    "An argument: a number above 0, neither nan nor infinite."
+    if not (number := finite_float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+# %% ../nbs/00b_run.ipynb #parse-code
+def parse_guidance(text: str) -> float | None:
+    "An argument: a scale above 0, or auto for one that is chosen."
+    try:
+        return None if text == "auto" else positive_float(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a finite number above 0 nor "
+                                         "auto") from None
+
+def parse_seed(text: str) -> int:
+    "An argument: a whole number of at most 63 bits."
+    try:
+        return check_seed(int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is not a whole number of at most 63 "
+                                         "bits") from None
+
+def parse_shard(text: str) -> tuple[int, int]:
+    "An argument: the first of four, `1/4`, as (1, 4)."
+    try:
+        i, n = map(int, text.split("/"))
+        in_shard("", (i, n))  # ValueError if there is no such shard
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard; 1/4 is the first of 4") from None
+    return i, n

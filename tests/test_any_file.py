@@ -148,7 +148,7 @@ def test_an_option_without_effect_is_refused(folder, capsys, command, arguments,
 
 
 @pytest.mark.parametrize("arguments, reason", [
-    (["--guidance", "0"], "'0' is neither a number above 0 nor auto"),
+    (["--guidance", "0"], "'0' is neither a finite number above 0 nor auto"),
     (["--guidance", "-1"], "nor auto"), (["--guidance", "nan"], "nor auto"),
     (["--guidance", "inf"], "nor auto"), (["--seed", "9" * 20], "not a whole number of at most 63"),
     (["--seed", "1.5"], "not a whole number of at most 63 bits")])
@@ -190,8 +190,8 @@ def test_songs_of_one_name(folder, play):
         (folder / cd).mkdir()
         shutil.copy("in.wav", f"{cd}/song.wav")
     status, error = play("in.wav", "cd1/song.wav", "cd2/song.wav", "-o", folder)
-    assert status == 2 and error.startswith("mst_transfer: cd2/song.wav: its result would go to ")
-    assert "so would that of cd1/song.wav; play them by two calls" in error
+    assert status == 2 and error.startswith("mst_transfer: cd2/song.wav: several results ")
+    assert "also that of cd1/song.wav; play them by two calls" in error
     status, error = play("in.wav", "cd1/song.wav", "-o", "out.wav")
     assert status == 2 and error.endswith("-o should name a folder, new/ for a new one\n")
     assert not list(folder.glob("*violin*"))
