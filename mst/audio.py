@@ -76,11 +76,14 @@ class AudioPreprocessor:
 def read_sound(sound: Sound, sample_rate: int) -> np.ndarray:
     """What is heard of an open file: samples [N], float32, one channel with the energy of all, at
     `sample_rate`."""
-    def blocks():
-        while len(block := sound.read(2**18, "float32", always_2d=True)):   # [n, channels]
-            yield block
-    heard = mix_channels(np.concatenate(list(remove_rumble(blocks(), sound.samplerate))))
-    return librosa.resample(heard, orig_sr=sound.samplerate, target_sr=sample_rate)
+    blocks = []
+    while len(block := sound.read(2**18, "float32", always_2d=True)):   # [n, channels]
+        blocks.append(block)
+    whole, heard = (np.concatenate(list(of)) for of in
+                    (blocks, remove_rumble(iter(blocks), sound.samplerate)))
+    if np.square(whole - heard).sum() < 1e-4 * np.square(heard).sum():
+        heard = whole  # there is nothing to speak of below 20 Hz: as it is, to the bit
+    return librosa.resample(mix_channels(heard), orig_sr=sound.samplerate, target_sr=sample_rate)
 
 @patch
 def load_audio(self: AudioPreprocessor, path) -> tuple:

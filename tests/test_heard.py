@@ -166,7 +166,7 @@ def test_styles_and_builds_hear_the_same(violin, tmp_path, capsys):
 @pytest.mark.parametrize("scale", [np.nan, np.inf, -np.inf, 1e30])
 def test_a_scale_that_is_not_finite_is_refused(violin, scale):
     parts = violin.ldm, violin.vocoder, violin.style
-    for options in ({"guidance_scale": scale}, {"noise_scale": scale}, {"strength": scale}):
+    for options in ({"guidance_scale": scale}, {"strength": scale}):
         with pytest.raises(ValueError, match="finite|strength"):
             SoundTransfer(*parts, **options)
     with pytest.raises(ValueError, match="mix"):
