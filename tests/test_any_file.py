@@ -58,7 +58,7 @@ def files(folder):
 
 def convert(source, *targets):
     for target in targets:
-        subprocess.run(["ffmpeg", "-v", "error", "-i", source, target], check=True)
+        subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", source, target], check=True)
 
 
 @needs_ffmpeg

@@ -39,7 +39,7 @@ def test_stereo_of_every_format_becomes_one_channel_at_one_rate(tmp_path, tone, 
 @pytest.fixture
 def m4a(tmp_path, tone):
     sf.write(tmp_path / "a.wav", tone, 44100)
-    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "f.m4a"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "f.m4a"]
     subprocess.run(command, check=True)
     return tmp_path / "f.m4a"
 

@@ -222,8 +222,9 @@ def sound_files(folder):
     if shutil.which("ffmpeg"):
         for suffix in ("m4a", "webm", "wma", "aac", "opus", "wv", "amr", "ac3", "ts", "avi"):
             rate = 8000 if suffix == "amr" else 48000
-            done = subprocess.run(["ffmpeg", "-v", "error", "-i", folder / "tone.wav", "-ar",
-                                   str(rate), folder / f"tone.{suffix}"], capture_output=True)
+            done = subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", folder / "tone.wav",
+                                   "-ar", str(rate), folder / f"tone.{suffix}"],
+                                  capture_output=True)
             suffixes += [suffix] * (done.returncode == 0)  # no encoder of amr
     good = [(folder / f"tone.{suffix}").read_bytes() for suffix in suffixes]
     samples = st.one_of(st.binary(max_size=400), st.binary(max_size=8).map(lambda b: 1000 * b))
