@@ -27,7 +27,7 @@ class Setting:
     "A model to be trained, and where it stands in the table."
     config: LDMConfig
     training: LDMTraining
-    group: str                # chain, left out, report, round
+    group: str                # chain, left out, round
     seeds: int = 1
     start: str | None = None  # the setting whose weights it goes on from
 
@@ -80,7 +80,7 @@ def left_out(config: LDMConfig, training: LDMTraining) -> dict[str, tuple[LDMCon
 def ablation(seeds: int = 2) -> dict[str, Setting]:
     "All settings, by name; the end of the chain with several seeds."
     chain = ablation_chain()
-    first, *_, last = chain
+    *_, last = chain
     settings = {name: Setting(*pair, "chain", seeds if name == last else 1)
                 for name, pair in chain.items()}
     config, training = chain[last]
@@ -89,9 +89,6 @@ def ablation(seeds: int = 2) -> dict[str, Setting]:
     settings["as long again"] = Setting(config, training, "round", start=last)
     settings["as long again, with blends"] = Setting(
         config, replace(training, blends=.4), "round", start=last)
-    config, training = chain[first]
-    settings["report, four noise levels each"] = Setting(
-        config, replace(training, noise_levels=4), "report")
     return settings
 
 # %% ../nbs/05b_ablation.ipynb #c057
