@@ -81,9 +81,11 @@ def real_sets(split: str, folder: Path, per_recording: int,
         return {}
     cello = {folder / row.path: row.instrument for row in rows
              if row.instrument == "cello" and (folder / row.path).is_file()}
-    by_cello = real_cases(players | cello, notes_of, per_recording, seed) if cello else []
-    return {"real players": real_cases(players, notes_of, per_recording, seed),
-            "real cello": [case for case in by_cello if case.asked == "cello"]}
+    sets = {"real players": real_cases(players, notes_of, per_recording, seed)}
+    if cello:
+        cases = real_cases(players | cello, notes_of, per_recording, seed)
+        sets["real cello"] = [case for case in cases if case.asked == "cello"]
+    return sets
 
 # %% ../nbs/06d_sets.ipynb #ruler-sets-code
 def ruler_sets(run: Run, split: str, pieces: int, per_recording: int,
