@@ -63,7 +63,7 @@ bench: setup
 	for name in training curves dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh $(PROFILE); }
 
-# About half an hour on two idle cores.
+# 56 minutes with one thread on two busy cores; not measured on idle ones.
 release: setup
 	python benchmarks/rulers.py
 

@@ -16,7 +16,7 @@ from mst.ldm import load_ldm
 from mst.recordings import (
     aligned_notes, corpus_folder, read_recordings, select_recordings, share_heard)
 from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
-from mst.run import Run, print_table, project_root
+from mst.run import Run, print_table, shipped_file
 from mst.sets import RECORDINGS
 from mst.vocoder import load_vocoder
 
@@ -25,8 +25,7 @@ def alignment_rows(folder):
     """Of every aligned test recording, the share of its notes that are heard where they should be,
     and half a second later."""
     rows = []
-    for row in select_recordings(read_recordings(project_root() / RECORDINGS), "performance",
-                                 "test"):
+    for row in select_recordings(read_recordings(shipped_file(RECORDINGS)), "performance", "test"):
         notes = aligned_notes(folder, row) if (folder / row.path).is_file() else None
         if notes:
             sound, _ = librosa.load(folder / row.path, sr=22_050)

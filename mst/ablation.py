@@ -108,13 +108,14 @@ def ablate(run: Run, path: str | Path, epochs: int, settings: dict[str, Setting]
     whose weights it goes on from."""
     rows = [{"setting": name, "group": "reference", **scores}
             for name, scores in (references or {}).items()]
-    trained = {}
+    trained, starts = {}, {setting.start for setting in settings.values()}
     for k, (name, setting) in enumerate(settings.items()):
         for seed in range(run.seed, run.seed + setting.seeds):
             ldm, history = train_on_twins(
                 replace(run, seed=seed), setting.config, replace(setting.training, epochs=epochs),
                 f"ablation-{k}-{seed}", train_set, valid_set, start=trained.get(setting.start))
-            trained.setdefault(name, ldm)
+            if name in starts:  # the others need not stay in memory
+                trained.setdefault(name, ldm)
             rows.append({"setting": name, "group": setting.group, "seed": seed, "epochs": epochs,
                          "device": str(run.torch_device),
                          "minutes": round(sum(history["seconds"]) / 60, 1),

@@ -116,8 +116,8 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     z = self.ldm.encode(self.log_mel.image(mel, reference))
     if before is None:
         self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
-    denoiser, z = (style_denoiser(self.ldm, self.style, z, self.scale),
-                   estimate_mean(self.ldm, z, self.style))
+    denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
+    z = estimate_mean(self.ldm, z, self.style)
     if self.steps:
         z = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
         z = ddim_sample(denoiser, z, self.steps, self.alphas, callback=self.callback)

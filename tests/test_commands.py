@@ -70,4 +70,4 @@ def test_from_a_training_to_a_benchmark(tmp_path):
     notes = {name: float(row[header.index("notes")].split()[0]) for name, row in rendered.items()}
     assert notes["another clip"] < notes["copy content"] <= 1
     assert rendered["copy content"][header.index("heard as asked (%)")] == "0"
-    assert all((name in result.stdout) for name in rendered if name not in NOT_PRINTED)
+    assert all(name in result.stdout for name in rendered if name not in NOT_PRINTED)

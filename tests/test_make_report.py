@@ -54,7 +54,7 @@ def report(tmp_path_factory):
     run(["git", "init", "-q"], cwd=project)
     run(["git", "add", "-A"], cwd=project)
     for _ in range(3):
-        delay = random.uniform(2, 20)
+        delay = random.uniform(2, 45)
         print(f"killed after {delay:.1f} s" if killed_after(delay, project) else "was done",
               sorted(executed(project)))
     before = executed(project)
