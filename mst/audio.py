@@ -81,7 +81,7 @@ def read_sound(sound: Sound, sample_rate: int) -> np.ndarray:
         blocks.append(block)
     whole, heard = (np.concatenate(list(of)) for of in
                     (blocks, remove_rumble(iter(blocks), sound.samplerate)))
-    if np.square(whole - heard).sum() < 1e-3 * np.square(heard).sum():
+    if np.square(whole - heard).sum() < 5e-4 * np.square(heard).sum():
         heard = whole  # there is nothing to speak of below 20 Hz: as it is, to the bit
     return librosa.resample(mix_channels(heard), orig_sr=sound.samplerate, target_sr=sample_rate)
 

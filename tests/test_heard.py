@@ -152,7 +152,7 @@ def test_styles_and_builds_hear_the_same(violin, tmp_path, capsys):
     style = {name: load_transfer(tmp_path / "songs" / "oboe" / f"{name}.wav", "cpu").style["tokens"]
              for name in ("flipped", "plain", "on_dc", "quiet")}
     assert torch.allclose(style["flipped"], style["plain"], atol=1e-2)
-    assert torch.cosine_similarity(style["on_dc"].flatten(), style["quiet"].flatten(), 0) > .8
+    assert torch.allclose(style["on_dc"], style["quiet"], atol=.1)
     for name in ("offset", "rumble"):
         with pytest.raises(ValueError, match="only silence"):
             load_transfer(tmp_path / "songs" / "oboe" / f"{name}.wav", "cpu")
