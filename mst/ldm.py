@@ -373,6 +373,7 @@ def forward(self: LDM,
             noise: Tensor | None = None,          # as the latent; drawn if None
             target: Tensor | None = None,         # images that are noised; the content if None
             without_style: Tensor | None = None,  # bool, as `t`: whose style is left out
+            without_content: Tensor | None = None,  # bool, as `t`: whose content is not seen
             decode: bool = True,                  # whether the image is wanted
             ) -> LDMOutput:
     "One noising and one denoising."
@@ -384,6 +385,8 @@ def forward(self: LDM,
     styles = {k: repeat_batch(v, times) for k, v in self.encode_style(style).items()}
     if without_style is not None:
         styles = self.drop_styles(styles, without_style)
+    if without_content is not None:
+        z_content = z_content.masked_fill(without_content.view(-1, 1, 1, 1), 0)
     output = self.estimate(z_t, t, styles, z_content)
     z_0_pred, noise_pred = self.forward_diffusion.predictions(z_t, t, output)
     return LDMOutput(z_0, z_t, noise, output, noise_pred, z_0_pred,

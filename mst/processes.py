@@ -93,10 +93,11 @@ def keep_memory(megabytes: int) -> Iterator[None]:
 # %% ../nbs/01b_processes.ipynb #bf16-a
 def has_bf16(device: str | torch.device) -> bool:
     """Whether `device` multiplies bfloat16 matrices faster than float32: GPUs, and processors with
-    matrix units (AMX)."""
+    matrix units (AMX) or products of such numbers (AVX-512 BF16)."""
     if torch.device(device).type == "cuda":
         return True
-    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
 
 # %% ../nbs/01b_processes.ipynb #stop-a
 class Stopped(KeyboardInterrupt):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LDM_TRAINING_PRESETS', 'LDMTraining', 'ldm_training', 'pair_datasets', 'LDMLoss', 'label_loss', 'get_ldm',
            'train_ldm', 'validation_losses', 'sensitivity', 'attention_throughput', 'train_on_twins', 'one_step',
-           'quick_scores', 'mean_weights', 'train_mst', 'main_parser', 'main']
+           'quick_scores', 'mean_weights', 'joined_card', 'train_mst', 'main_parser', 'main']
 
 # %% ../nbs/05_train_ldm.ipynb #imports
 import argparse
@@ -34,11 +34,13 @@ from .features import MelImageToVGGish, load_instrument_net, make_feature_loss
 from .hearing import JUDGE_FILE
 from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
 from .processes import has_bf16
+from .recordings import corpus_folder
 from .render import SAMPLES, fetch_samples, find_soundfont
 from .run import Run, choose_device, shipped_file
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
-from .twins import ROUNDS, SHARES, TwinImages, clips_to_images, load_twins
+from .twins import (
+    ETUDES, ROUNDS, SHARES, TwinImages, clips_to_images, load_etudes, load_twins)
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class LDMTraining:
     drop_style: float = 0.    # share of the examples without style, for guidance
     noise_levels: int = 1     # of each example; the report's future work (4.10.1)
     noisier: float = 1.       # t is T u^(1 / noisier): above 1, more of the noisy steps
+    mean_share: float = 0.    # of the estimates, from no noise and no signal: of the mean
+    drop_content: float = 0.  # share of the other estimates that do not see the content
     max_grad_norm: float | None = None
     label_weight: float = 0.  # of `label_loss`; the report's future work (6)
 
@@ -68,6 +72,9 @@ LDM_TRAINING_PRESETS = {
     "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0.,
                        style_weight=0., ema_decay=.999, pairs="twins", vary=True, drop_style=.1,
                        noise_levels=2, noisier=2., max_grad_norm=1.)}
+LDM_TRAINING_PRESETS["etudes"] = replace(  # the last round of preset mst
+    LDM_TRAINING_PRESETS["mst"], epochs=95, learning_rate=4e-4, noisier=1., blends=.4,
+    mean_share=.5, drop_content=.05)
 
 # %% ../nbs/05_train_ldm.ipynb #c008
 def ldm_training(run: Run) -> LDMTraining:
@@ -137,11 +144,15 @@ def denoise(self: LDMLoss, ldm: LDM, batch, content: Tensor, style: Tensor, targ
     t = (T * torch.rand(B, **rand) ** (1 / w.noisier)).long().clamp(max=T - 1)
     noise = torch.randn(B, size.latent_dim, 128 >> size.num_downsamples,
                         content.shape[-1] >> size.num_downsamples, **rand)
-    without_style = None
+    mean = torch.arange(B, device=t.device) < round(w.mean_share * B)
+    t, noise = t.masked_fill(mean, T - 1), noise.masked_fill(mean.view(-1, 1, 1, 1), 0)
+    without_style = without_content = None
     if w.drop_style and ldm.training:
         without_style = torch.rand(B, **rand) < w.drop_style
+    if w.drop_content and ldm.training:
+        without_content = (torch.rand(B, **rand) < w.drop_content) & ~mean
     z_content = content if self.kept is None else self.kept.latents[batch[:, 0]]
-    result = ldm(z_content, style, t, noise, target, without_style,
+    result = ldm(z_content, style, t, noise, target, without_style, without_content,
                  decode=self.feature_loss is not None)
     return result, t
 
@@ -366,35 +377,46 @@ def mean_weights(models: list[LDM], shares: tuple) -> LDM:
     models[-1].load_state_dict(states[-1] | mean)
     return models[-1]
 
+def joined_card(cards: list[dict], scores: list[dict]) -> dict:
+    "What the file says of all rounds: curves one after the other, minutes in all; else the last's."
+    curves = {name: sum((card["curves"][name] for card in cards), [])
+              for name in ("train", "valid")}
+    return cards[-1] | {"rounds": [len(card["curves"]["train"]) for card in cards],
+                        "curves": curves, "minutes": sum(card["minutes"] for card in cards),
+                        "round_scores": scores}
+
+# %% ../nbs/05_train_ldm.ipynb #rounds-all
 def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
-              samples=tuple(SAMPLES)) -> LDM:
-    "The model of preset `mst` as it ships, trained in the run's folder, saved at `path`; resumes."
+              samples=tuple(SAMPLES), etudes: int = ETUDES) -> LDM:
+    """The model of preset `mst` as it ships, trained in the run's folder, saved at `path`; resumes.
+
+    The rounds, a mean of their weights, and from there so many etudes, with the recordings that
+    MST_CORPUS names."""
     for program in samples:  # what needs npm should not fail in the last round
         fetch_samples(program, find_soundfont("tonejs"))
-    models, autoencoder = [None], load_autoencoder()
+    models, autoencoder, cards, scores = [None], load_autoencoder(), [], []
     valid_set = load_twins(run, "val", (("plain",), ("fluid",)))
     validation = {take: load_twins(run, "val", ((take,),)) for take in ("fluid", HELD_OUT_TAKE)}
-    def score_takes(ldm):
-        size = run.pick(8, 96, 96)
-        return {take: quick_scores(ldm.eval(), s, None, size) for take, s in validation.items()}
-    curves, minutes, scores = {"train": [], "valid": []}, 0, []
+    def score(ldm):
+        scores.append({take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96))
+                       for take, twins in validation.items()})
+        return ldm
+    def learn(folder, training, train_set, start):
+        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set,
+                                      valid_set, autoencoder, start)
+        curves = {name: [round(v, 4) for v in history[f"{name}_loss"]]
+                  for name in ("train", "valid")}
+        cards.append(training_card(run, history, training) | {"curves": curves})
+        return score(ldm)
     for k, (epochs, performances, semitones, blends) in enumerate(rounds):
         training = replace(LDM_TRAINING_PRESETS["mst"], epochs=epochs, blends=blends)
-        train_set = load_twins(run, "train", performances, semitones)
-        folder = "shipped-ldm" + "-more" * k
-        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set,
-                                      valid_set, autoencoder, models[-1])
-        models.append(ldm)
-        scores.append(score_takes(ldm))
-        del train_set  # gigabytes
-        for name in curves:
-            curves[name] += [round(v, 4) for v in history[f"{name}_loss"]]
-        card = training_card(run, history, training)
-        minutes += card["minutes"]
-    ldm = mean_weights(models[1:], shares)
-    card |= {"rounds": [epochs for epochs, *_ in rounds], "curves": curves, "minutes": minutes,
-             "round_scores": scores + [score_takes(ldm)]}
-    save_ldm(path, ldm, autoencoder, card)
+        models.append(learn("shipped-ldm" + "-more" * k, training,
+                            load_twins(run, "train", performances, semitones), models[-1]))
+    ldm = score(mean_weights(models[1:], shares))
+    if etudes:
+        ldm = learn("shipped-ldm-etudes", LDM_TRAINING_PRESETS["etudes"],
+                    load_etudes(run, etudes, corpus_folder()), ldm)
+    save_ldm(path, ldm, autoencoder, joined_card(cards, scores))
     return ldm
 
 # %% ../nbs/05_train_ldm.ipynb #c053b
