@@ -547,6 +547,7 @@ d = { 'settings': {'doc_baseurl': '/mst', 'doc_host': 'https://mst.github.io', '
                               'mst.residual.StyleTokens.__init__': ('residual.html#styletokens.__init__', 'mst/residual.py'),
                               'mst.residual.StyleTokens.forward': ('residual.html#styletokens.forward', 'mst/residual.py'),
                               'mst.residual.UNetConfig': ('residual.html#unetconfig', 'mst/residual.py'),
+                              'mst.residual.UNetConfig.of': ('residual.html#unetconfig.of', 'mst/residual.py'),
                               'mst.residual.join_frames': ('residual.html#join_frames', 'mst/residual.py'),
                               'mst.residual.split_frames': ('residual.html#split_frames', 'mst/residual.py')},
             'mst.rulers': { 'mst.rulers.Player': ('rulers.html#player', 'mst/rulers.py'),

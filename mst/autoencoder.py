@@ -50,6 +50,11 @@ class AutoencoderConfig:
         "Of the first convolution: (2, 2) in the report."
         return self.n_mels // 64, 2
 
+    @classmethod
+    def of(cls, latent_dim: "int | AutoencoderConfig") -> "AutoencoderConfig":
+        "The report's sizes with so many latent channels; a configuration as it is."
+        return latent_dim if isinstance(latent_dim, cls) else cls(latent_dim)
+
 # %% ../nbs/02_autoencoder.ipynb #c009
 def encoder_channels(config: AutoencoderConfig) -> list[int]:
     "Channels after each halving, 1 for the image in front: [1, 64, 128, 32] in the report."
@@ -71,9 +76,14 @@ class ResidualBlock(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c010
 class SpectrogramEncoder(nn.Module):
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1)."""
-    def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
+    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1).
+
+    Takes the channels of the latent, as the report's listing does, or a whole configuration.
+    """
+    def __init__(self, latent_dim: int | AutoencoderConfig = 4,
+                 config: AutoencoderConfig | None = None):
         super().__init__()
+        config = config or AutoencoderConfig.of(latent_dim)
         channels, layers = encoder_channels(config), []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:])):
             rows, columns = config.stride if i == 0 else (2, 2)
@@ -92,9 +102,11 @@ class SpectrogramEncoder(nn.Module):
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):
     """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [-1, 1], the range of tanh
-    (report, 2.1.1)."""
-    def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
+    (report, 2.1.1); takes what `SpectrogramEncoder` does."""
+    def __init__(self, latent_dim: int | AutoencoderConfig = 4,
+                 config: AutoencoderConfig | None = None):
         super().__init__()
+        config = config or AutoencoderConfig.of(latent_dim)
         channels, layers = encoder_channels(config)[::-1], []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:]), 1):
             rows, columns = config.stride if i == config.num_downsamples else (2, 2)

@@ -139,10 +139,11 @@ class CrossAttention(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c034
 class UNet(nn.Module):
     """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out
-    (report, 2.1.3)."""
-    def __init__(self, in_channels: int = 32, out_channels: int = 32,
-                 config: UNetConfig = UNetConfig()):
+    (report, 2.1.3); of so many filters, with twice as many numbers for the time, or as `config`."""
+    def __init__(self, in_channels: int = 1, out_channels: int = 1,
+                 num_filters: int | UNetConfig = 64, config: UNetConfig | None = None):
         super().__init__()
+        config = config or UNetConfig.of(num_filters)
         n, heads, dim = config.num_filters, config.num_heads, config.time_dim
         if dim != 2 * n:
             raise ValueError(f"time_dim must be 2 * num_filters = {2 * n}, got {dim}")

@@ -27,6 +27,13 @@ class UNetConfig:
     style_dim: int = 192    # of the style's tokens, and of the condition
     blocks: int = 2         # at each of three places
 
+    @classmethod
+    def of(cls, num_filters: "int | UNetConfig") -> "UNetConfig":
+        "The report's sizes with so many filters; a configuration as it is."
+        if isinstance(num_filters, cls):
+            return num_filters
+        return cls(num_filters, time_dim=2 * num_filters)
+
 # %% ../nbs/04a_residual.ipynb #c043
 class Modulation(nn.Module):
     """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins
