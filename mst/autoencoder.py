@@ -200,13 +200,14 @@ def autoencoder_training(run: Run) -> AutoencoderTraining:
 
 # %% ../nbs/02_autoencoder.ipynb #c074
 def get_autoencoder(
-    run: Run, config: AutoencoderConfig | None = None
+    run: Run, config: AutoencoderConfig | None = None, training: AutoencoderTraining | None = None
 ) -> tuple[Autoencoder, History]:
     """The autoencoder of this run, trained now unless that was done before, and its history;
-    resumes what was interrupted."""
-    run, training = run.report, autoencoder_training(run)
-    config = config or AUTOENCODER_PRESETS["report"][0]
-    folder = run.folder / f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
+    resumes what was interrupted. One of another `training` has a folder of its own."""
+    run, config = run.report, config or AUTOENCODER_PRESETS["report"][0]
+    name = f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
+    folder = run.folder / (name + "-trained" * bool(training))
+    training = training or autoencoder_training(run)
     corpus = prepare_corpus(run)
     train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s])
                             for s in ("train", "val"))
