@@ -36,7 +36,9 @@ SCRIPTS = ("yt_audio_downloader.py", "build_dataset.py")
     (AudioDownloader.download_audio, {"youtube_url": ..., "filename": None}),
     (AudioDownloader.download_from_csv, {"csv_file": ...}),
     (AudioPreprocessor.load_audio, {"filepath": ...}),
-    (AudioPreprocessor.trim_silence, {"audio": ..., "top_db": 20}),
+    (AudioPreprocessor.trim_silence, {"audio": ..., "top_db": None}),  # None: 20
+    (AudioPreprocessor.get_mel_spectrogram, {"audio": ..., "sr": None, "n_mels": None}),
+    (AudioPreprocessor.mel_spectrogram_to_grayscale_image, {"spectrogram": ..., "max_db": None}),
     (build_dataset_folder_structure, {
         "mp3_dir": "downloads", "output_root": "processed_images", "chunk_size_sec": 3,
         "max_duration": 1800, "n_mels": 128}),
