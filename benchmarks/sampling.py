@@ -1,4 +1,4 @@
-"""Sampling: `mst.ddim.ddim_sample` against diffusers' DDIMScheduler around the same network, and
+"""Sampling: `mst.ddim.DDIM` against diffusers' DDIMScheduler around the same network, and
 the time that is not the network's.
 
 Both denoise the shipped model's latents of four clips, with the same noise, at the same steps;
@@ -11,7 +11,7 @@ import measure
 import torch
 from diffusers import DDIMScheduler
 
-from mst.ddim import ddim_sample, ddim_timesteps, style_denoiser
+from mst.ddim import DDIM, style_denoiser
 from mst.ldm import load_ldm
 
 
@@ -51,9 +51,8 @@ def main(smoke):
         return z
 
     def ours(steps):
-        timesteps = ddim_timesteps(len(scheduler.alphas_cumprod), steps)
-        return ddim_sample(style_denoiser(ldm, styles, content), noise, timesteps,
-                           ldm.forward_diffusion.alphas_cumprod)
+        sampler = DDIM(ldm.forward_diffusion, steps)
+        return sampler.sample(style_denoiser(ldm, styles, content), noise)
 
     rows, numbers = [], {}
     for steps in (1, 5) if smoke else (1, 5, 20, 50):

@@ -86,19 +86,21 @@ def read_sound(sound: Sound, sample_rate: int) -> np.ndarray:
     return librosa.resample(mix_channels(heard), orig_sr=sound.samplerate, target_sr=sample_rate)
 
 @patch
-def load_audio(self: AudioPreprocessor, path) -> tuple:
+def load_audio(self: AudioPreprocessor, filepath) -> tuple:
     """Samples [N], float32, one channel, nominally in [-1, 1], and their sample rate.
 
     Raises what `open_sound` does.
     """
-    with open_sound(path) as sound:
+    with open_sound(filepath) as sound:
         return read_sound(sound, self.config.sample_rate), self.config.sample_rate
 
 # %% ../nbs/00e_audio.ipynb #c164
 @patch
-def trim_silence(self: AudioPreprocessor, audio: np.ndarray) -> np.ndarray:
-    """`audio` [N] without the ends that are more than `top_db` (20) dB below its loudest frame."""
-    return librosa.effects.trim(as_sound(audio), top_db=self.config.top_db)[0]
+def trim_silence(self: AudioPreprocessor, audio: np.ndarray, top_db: float = None) -> np.ndarray:
+    """`audio` [N] without the ends that are more than `top_db` (None: the configuration's, 20) dB
+    below its loudest frame."""
+    top_db = self.config.top_db if top_db is None else top_db
+    return librosa.effects.trim(as_sound(audio), top_db=top_db)[0]
 
 # %% ../nbs/00e_audio.ipynb #3836582f
 def decibels_below_peak(mel: np.ndarray, max_db: float) -> np.ndarray:
@@ -143,12 +145,14 @@ def get_mel_spectrogram(self: AudioPreprocessor, audio: np.ndarray, sr: int = No
 
 # %% ../nbs/00e_audio.ipynb #c176
 @patch
-def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray):
-    """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db gives 0, 0 dB gives 255.
+def mel_spectrogram_to_grayscale_image(self: AudioPreprocessor, spectrogram: np.ndarray,
+                                       max_db: float = None):
+    """8-bit grey PIL image of a spectrogram [H, T] in dB: -max_db gives 0, 0 dB gives 255; None:
+    the configuration's, 80.
 
     Row 0 is the lowest band.
     """
-    max_db = self.config.max_db
+    max_db = self.config.max_db if max_db is None else max_db
     spectrogram = np.clip((spectrogram + max_db) * (255.0 / max_db), 0, 255)
     return Image.fromarray((spectrogram + 0.5).astype(np.uint8))
 

@@ -50,6 +50,11 @@ class AutoencoderConfig:
         "Of the first convolution: (2, 2) in the report."
         return self.n_mels // 64, 2
 
+    @classmethod
+    def of(cls, latent_dim: "int | AutoencoderConfig") -> "AutoencoderConfig":
+        "The report's sizes with so many latent channels; a configuration as it is."
+        return latent_dim if isinstance(latent_dim, cls) else cls(latent_dim)
+
 # %% ../nbs/02_autoencoder.ipynb #c009
 def encoder_channels(config: AutoencoderConfig) -> list[int]:
     "Channels after each halving, 1 for the image in front: [1, 64, 128, 32] in the report."
@@ -71,9 +76,14 @@ class ResidualBlock(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c010
 class SpectrogramEncoder(nn.Module):
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1)."""
-    def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
+    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1).
+
+    Takes the channels of the latent, as the report's listing does, or a whole configuration.
+    """
+    def __init__(self, latent_dim: int | AutoencoderConfig = 4,
+                 config: AutoencoderConfig | None = None):
         super().__init__()
+        config = config or AutoencoderConfig.of(latent_dim)
         channels, layers = encoder_channels(config), []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:])):
             rows, columns = config.stride if i == 0 else (2, 2)
@@ -92,9 +102,11 @@ class SpectrogramEncoder(nn.Module):
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):
     """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [-1, 1], the range of tanh
-    (report, 2.1.1)."""
-    def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
+    (report, 2.1.1); takes what `SpectrogramEncoder` does."""
+    def __init__(self, latent_dim: int | AutoencoderConfig = 4,
+                 config: AutoencoderConfig | None = None):
         super().__init__()
+        config = config or AutoencoderConfig.of(latent_dim)
         channels, layers = encoder_channels(config)[::-1], []
         for i, (n_in, n_out) in enumerate(zip(channels, channels[1:]), 1):
             rows, columns = config.stride if i == config.num_downsamples else (2, 2)
@@ -188,13 +200,14 @@ def autoencoder_training(run: Run) -> AutoencoderTraining:
 
 # %% ../nbs/02_autoencoder.ipynb #c074
 def get_autoencoder(
-    run: Run, config: AutoencoderConfig | None = None
+    run: Run, config: AutoencoderConfig | None = None, training: AutoencoderTraining | None = None
 ) -> tuple[Autoencoder, History]:
     """The autoencoder of this run, trained now unless that was done before, and its history;
-    resumes what was interrupted."""
-    run, training = run.report, autoencoder_training(run)
-    config = config or AUTOENCODER_PRESETS["report"][0]
-    folder = run.folder / f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
+    resumes what was interrupted. One of another `training` has a folder of its own."""
+    run, config = run.report, config or AUTOENCODER_PRESETS["report"][0]
+    name = f"autoencoder-{config.latent_dim}x{128 >> config.num_downsamples}"
+    folder = run.folder / (name + "-trained" * bool(training))
+    training = training or autoencoder_training(run)
     corpus = prepare_corpus(run)
     train_set, valid_set = (SpectrogramDataset(corpus.images, pieces=corpus.splits[s])
                             for s in ("train", "val"))

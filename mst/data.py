@@ -32,10 +32,10 @@ from .takes import render_corpus
 # %% ../nbs/00_data.ipynb #c219
 BANDS, FRAMES = AudioConfig().n_mels, AudioConfig().crop_frames  # height and width: 128, 128
 
-def read_image(path) -> np.ndarray:
-    """Pixels [128, T], uint8, of a grey image.
+def read_image(path, any_size: bool = False) -> np.ndarray:
+    """Pixels [128, T], uint8, of a grey image; with `any_size`, [H, T].
 
-    ValueError if it is damaged, of another height, or too narrow.
+    ValueError if it is damaged and, unless `any_size`, of another height or too narrow.
     """
     try:
         with Image.open(path, formats=["PNG"]) as image:
@@ -44,7 +44,7 @@ def read_image(path) -> np.ndarray:
         raise ValueError(f"{path}: not an image that can be read ({error}); delete it and build "
                          "again") from None
     height, width = pixels.shape
-    if height != BANDS or width < FRAMES:
+    if not any_size and (height != BANDS or width < FRAMES):
         raise ValueError(f"{path}: the image has {height} bands and {width} frames, needed are "
                          f"{BANDS} and at least {FRAMES}; build it again with n_mels={BANDS}")
     return pixels
@@ -57,7 +57,8 @@ def parse_piece(piece: str) -> tuple:
 
 # %% ../nbs/00_data.ipynb #c222
 def select_images(folder, pieces=None) -> list:
-    """Paths of a folder's images of the `pieces` of a split (None: all), in the order of names."""
+    """Paths of a folder's images in the order of names: all of them, whatever they are called, or
+    {title}_chunk{k}.png of the `pieces` of a split."""
     if isinstance(pieces, str):
         raise ValueError(f"pieces must be a collection of names, not the one name {pieces!r}")
     ranges = {}   # {stem: [(first, end)]}
@@ -66,21 +67,23 @@ def select_images(folder, pieces=None) -> list:
 
     def is_selected(path):
         stem, k = parse_chunk_name(path)
-        in_range = any(first <= k < end for first, end in ranges.get(stem, []))
-        return stem is not None and (pieces is None or in_range)
+        if pieces is None:
+            return not path.name.startswith(".")
+        return any(first <= k < end for first, end in ranges.get(stem, []))
 
     return [p for p in sorted(Path(folder).glob("*.png"), key=lambda p: p.name) if is_selected(p)]
 
 # %% ../nbs/00_data.ipynb #c225
 class ImageFolderNoSubdirs(Dataset):
-    """The images of one folder, all of one instrument: [i] -> (float32 [1, 128, 128], 0).
+    """The images of one folder, all of one instrument (listing 9): [i] -> (float32 [1, 128, 128],
+    0), or what `transform` makes of an image, which may then have any size.
 
     Pixels are in [0, 1]. FileNotFoundError without the folder.
     """
     def __init__(
         self,
-        root,            # folder of {title}_chunk{k}.png
-        transform=None,  # from a PIL image to what is returned; None: crop, to a tensor
+        root,            # folder of images, PNG
+        transform=None,  # from a grey PIL image to what is returned; None: crop, to a tensor
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
         self.root, self.transform = Path(root), transform
@@ -88,7 +91,7 @@ class ImageFolderNoSubdirs(Dataset):
             raise FileNotFoundError(f"{root}: there is no such folder; make the images first "
                                     "(notebook 00)")
         self.paths = select_images(root, pieces)
-        self.pieces = [parse_chunk_name(p)[0] for p in self.paths]
+        self.pieces = [parse_chunk_name(p)[0] or p.stem for p in self.paths]
         self._pixels = [None] * len(self.paths)
 
     def __len__(self):
@@ -97,7 +100,7 @@ class ImageFolderNoSubdirs(Dataset):
     def pixels(self, i: int) -> np.ndarray:
         "Image i as it is on disk, uint8 [128, 130]."
         if self._pixels[i] is None:
-            self._pixels[i] = read_image(self.paths[i])
+            self._pixels[i] = read_image(self.paths[i], any_size=self.transform is not None)
         return self._pixels[i]
 
     def __getitem__(self, i: int):
@@ -120,17 +123,17 @@ def instrument_folders(root) -> list:
 class SpectrogramDataset(Dataset):
     """All images under {instrument}/*.png (listing 8): [i] -> (float32 [1, 128, 128], label).
 
-    `config_or_root` is the folder, or a dict that names it as
-    "processed_spectrograms_dataset_folderpath". FileNotFoundError if it holds no images.
+    `config` is a dict that names the folder as "processed_spectrograms_dataset_folderpath", or the
+    folder itself. FileNotFoundError if it holds no images.
     """
     def __init__(
         self,
-        config_or_root,
+        config,
         pieces=None,     # only chunks of these recordings (stems); None: all
     ):
-        root = config_or_root
-        if isinstance(root, dict):
-            root = root["processed_spectrograms_dataset_folderpath"]
+        root = config
+        if isinstance(config, dict):
+            root = config["processed_spectrograms_dataset_folderpath"]
         folders = instrument_folders(root)
         self.root, self.classes = Path(root), [f.name for f in folders]
         self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
@@ -140,7 +143,7 @@ class SpectrogramDataset(Dataset):
         self.paths = [p for f in self.folders for p in f.paths]
         self.pieces = [p for f in self.folders for p in f.pieces]
         if not self.index:
-            raise FileNotFoundError(f"{root}: no images {{instrument}}/{{title}}_chunk{{k}}.png "
+            raise FileNotFoundError(f"{root}: no images {{instrument}}/*.png "
                                     + ("of these pieces" if pieces is not None else "in there"))
 
     def __len__(self):
@@ -282,7 +285,7 @@ def parse_pair(
 
 # %% ../nbs/00_data.ipynb #c246
 class SpectrogramPairDataset(Dataset):
-    """Pairs of two instruments, fixed in a file (listing 9).
+    """Pairs of two instruments, fixed in a file (listing 9), their images through `transform`.
 
     [i] -> ((image, label), (image, label)), labels as names. ValueError names the row that is
     wrong.

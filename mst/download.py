@@ -319,14 +319,14 @@ def fetch(
 @patch
 def download_audio(
     self: AudioDownloader,
-    url: str,                      # address of a page or of a media file, http or https
+    youtube_url: str,              # address of a page or of a media file, http or https
     filename: str | None = None,   # with or without suffix; None: the recording's own title
     instrument: str | None = None, # folder beneath `output_path`
 ) -> Path:
-    "Fetch one recording, unless it is there already, and return its path."
+    "Fetch one recording, unless it is there already, and return its path (listing 2)."
     if filename is None:
-        return self.fetch(url, instrument=instrument)
-    return self.fetch(url, self.path(filename.removesuffix(self.suffix), instrument))
+        return self.fetch(youtube_url, instrument=instrument)
+    return self.fetch(youtube_url, self.path(filename.removesuffix(self.suffix), instrument))
 
 # %% ../nbs/00f_download.ipynb #c062
 class DownloadErrors(RuntimeError):

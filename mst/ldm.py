@@ -139,10 +139,11 @@ class CrossAttention(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c034
 class UNet(nn.Module):
     """The report's noise estimate epsilon_theta(z_t, t, style): latents [B, C, H, W] in and out
-    (report, 2.1.3)."""
-    def __init__(self, in_channels: int = 32, out_channels: int = 32,
-                 config: UNetConfig = UNetConfig()):
+    (report, 2.1.3); of so many filters, with twice as many numbers for the time, or as `config`."""
+    def __init__(self, in_channels: int = 1, out_channels: int = 1,
+                 num_filters: int | UNetConfig = 64, config: UNetConfig | None = None):
         super().__init__()
+        config = config or UNetConfig.of(num_filters)
         n, heads, dim = config.num_filters, config.num_heads, config.time_dim
         if dim != 2 * n:
             raise ValueError(f"time_dim must be 2 * num_filters = {2 * n}, got {dim}")
@@ -397,23 +398,29 @@ LDM_FILE = "data/pretrained/ldm.safetensors"
 
 def save_ldm(path: str | Path, ldm: LDM, autoencoder: Autoencoder, info: dict):
     """Save the UNet and style encoder trained on latents of `autoencoder`, in half precision, with
-    what `info` says of the training."""
-    if ldm.config.own_decoder:
-        raise ValueError("this model has trained a decoder of its own, which the file would lack")
-    networks = {k: v.cpu().half() for k, v in ldm.state_dict().items()
-                if k.startswith(("unet.", "style_encoder."))}
+    what `info` says of the training; all of a model that has trained a decoder of its own."""
+    networks = {k: v.cpu().half() if v.is_floating_point() else v.cpu()
+                for k, v in ldm.state_dict().items()
+                if ldm.config.own_decoder or k.startswith(("unet.", "style_encoder."))}
     save_tensors(path, networks,
                  {"config": asdict(ldm.config), "autoencoder": weights_digest(autoencoder), **info})
 
 def load_ldm(path: str | Path | None = None, autoencoder: Autoencoder | None = None) -> LDM:
     """The shipped model of preset `mst`, or the one at `path`, in evaluation mode. ValueError if it
-    belongs to another autoencoder."""
-    path, autoencoder = path or shipped_file(LDM_FILE), autoencoder or load_autoencoder()
+    belongs to another autoencoder than the one given, which is the shipped one unless it brings its
+    own."""
+    path = path or shipped_file(LDM_FILE)
     tensors, info = load_tensors(path, ["config", "autoencoder"])
-    if info["autoencoder"] != weights_digest(autoencoder):
-        raise ValueError(f"{path} was trained on the latents of another autoencoder: train it "
-                         "again (make shipped NAMES=ldm)")
-    ldm = LDM(config_from_dict(LDMConfig, info["config"], path), autoencoder)
+    config = config_from_dict(LDMConfig, info["config"], path)
+    if config.own_decoder and autoencoder is None:
+        load_weights(ldm := LDM(config), tensors, path)
+        return ldm.eval().requires_grad_(False)
+    autoencoder = autoencoder or load_autoencoder()
+    if config.own_decoder or info["autoencoder"] != weights_digest(autoencoder):
+        raise ValueError(f"{path} was trained with another autoencoder" + (
+            ", which is part of it: a model like the report's" if config.own_decoder else
+            ": train it again (make shipped NAMES=ldm)"))
+    ldm = LDM(config, autoencoder)
     frozen = {k: v for k, v in ldm.state_dict().items() if k.startswith(("encoder.", "decoder."))}
     load_weights(ldm, tensors | frozen, path)
     return ldm.eval().requires_grad_(False)

@@ -29,6 +29,13 @@ class UNetConfig:
     grid: int = 0           # channels of the blocks that look at rows, see below; 0: none
     grid_blocks: int = 6
 
+    @classmethod
+    def of(cls, num_filters: "int | UNetConfig") -> "UNetConfig":
+        "The report's sizes with so many filters; a configuration as it is."
+        if isinstance(num_filters, cls):
+            return num_filters
+        return cls(num_filters, time_dim=2 * num_filters)
+
 # %% ../nbs/04a_residual.ipynb #c043
 class Modulation(nn.Module):
     """Layer normalisation of [B, T, width], then scale and shift by a condition [B, size]; begins

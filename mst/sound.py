@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
-from .ddim import ddim_sample, ddim_timesteps, estimate_mean, style_denoiser
+from .ddim import DDIM, ddim_timesteps, estimate_mean, style_denoiser
 from .files import atomic_path, check_output
 from .ldm import LDM, load_ldm
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
@@ -97,7 +97,7 @@ class SoundTransfer:
         self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, levels - 1) \
             if levels else []
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
-        self.callback = None  # called after each DDIM step of each window, as `ddim_sample` does
+        self.callback = None  # called after each step of each window, as `DDIM.sample` does
 
     def power(self, window: np.ndarray) -> Tensor:
         "Mel power [1, n_mels, T] of a window [n, channels], the mean of its channels' powers."
@@ -120,7 +120,7 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     z = estimate_mean(self.ldm, z, self.style)
     if self.steps:
         z = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        z = ddim_sample(denoiser, z, self.steps, self.alphas, callback=self.callback)
+        z = DDIM(self.alphas, self.steps).sample(denoiser, z, callback=self.callback)
     if before is not None:
         n, edge = before.shape[-1], EDGE // 8
         share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)

@@ -235,12 +235,14 @@ def get_ldm(run: Run) -> LDM:
     return train_ldm(run)[0]
 
 # %% ../nbs/05_train_ldm.ipynb #c022
-def train_ldm(run: Run) -> tuple[LDM, History]:
+def train_ldm(run: Run, training: LDMTraining | None = None,
+              autoencoder: Autoencoder | None = None) -> tuple[LDM, History]:
     """Train the report's model and give its best weights and its history; resumes what was
-    interrupted."""
+    interrupted. Another `training` or `autoencoder` than the run's has a folder of its own."""
+    folder = "ldm-trained" if training or autoencoder else "ldm"
     PartialState(cpu=run.torch_device.type == "cpu")  # of several processes, each takes its GPU
-    run, config, training = run.report, LDM_PRESETS["report"], ldm_training(run)
-    autoencoder, _ = get_autoencoder(run, config.autoencoder)
+    run, config, training = run.report, LDM_PRESETS["report"], training or ldm_training(run)
+    autoencoder = autoencoder or get_autoencoder(run, config.autoencoder)[0]
     torch.manual_seed(run.seed)
     ldm = LDM(config, autoencoder).to(run.torch_device, memory_format=torch.channels_last)
     kept, bf16 = CachedImages(*pair_datasets(run, training.num_pairs),
@@ -252,7 +254,7 @@ def train_ldm(run: Run) -> tuple[LDM, History]:
     callbacks = [ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
                                   training.learning_rate, fused=True)
-    history = train_in(run.folder / "ldm", training.epochs, ldm, loss_fn, optimizer, *kept.pairs,
+    history = train_in(run.folder / folder, training.epochs, ldm, loss_fn, optimizer, *kept.pairs,
                        callbacks=callbacks,
                        batch_size=training.batch_size, config=settings, seed=run.seed,
                        device=run.torch_device, bf16=bf16)

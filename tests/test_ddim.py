@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mst.autoencoder import load_autoencoder
-from mst.ddim import ddim_sample, ddim_timesteps, generate, transfer_images
+from mst.ddim import DDIM, ddim_timesteps, generate, transfer_images
 from mst.ldm import LDM, LDM_PRESETS, ForwardDiffusion
 
 DIFFUSION = ForwardDiffusion()
@@ -17,7 +17,7 @@ def seeded(seed=0):
 
 
 def walk(predict, z, steps, eta=0., seed=0):
-    return ddim_sample(predict, z, steps, ALPHA_BAR, eta, seeded(seed))
+    return DDIM(ALPHA_BAR, steps, eta).sample(predict, z, seeded(seed))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 57, 200])
@@ -60,9 +60,43 @@ def test_randomness_is_the_generators_and_only_with_eta():
 def test_callback_sees_every_step():
     visited = []
     z = torch.randn(1, 2, 4, 4, generator=seeded())
-    ddim_sample(lambda z, t: z, z, ddim_timesteps(200, 5), ALPHA_BAR,
-                callback=lambda k, t, z: visited.append((k, t)))
+    DDIM(DIFFUSION, 5).sample(lambda z, t: z, z, callback=lambda k, t, z: visited.append((k, t)))
     assert visited == list(enumerate(ddim_timesteps(200, 5)))
+
+
+@pytest.mark.parametrize("options, reason", [
+    ({"steps": [50, 90]}, "fall strictly"), ({"steps": [200, 3]}, "fall strictly"),
+    ({"steps": [3, -1]}, "fall strictly"), ({"steps": []}, "fall strictly"),
+    ({"steps": 201}, "1 to 200"), ({"steps": 3, "eta": 1.5}, "eta must be"),
+    ({"steps": 3, "eta": float("nan")}, "eta must be")])
+def test_samplers_that_cannot_be(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        DDIM(DIFFUSION, **options)
+
+
+@pytest.mark.parametrize("eta", [0., .5])
+def test_its_steps_are_its_walk(eta):
+    z = torch.randn(1, 2, 4, 4, generator=seeded())
+    sampler, draw, walked = DDIM(DIFFUSION, 7, eta, start=120), seeded(2), z
+    for t in sampler.steps:
+        noise = torch.randn(z.shape, generator=draw) if eta else None
+        walked = sampler.step(walked, .3 * walked, t, noise)
+    assert torch.equal(sampler.sample(lambda z, t: .3 * z, z, seeded(2)), walked)
+    with pytest.raises(ValueError, match="one of the steps"):
+        sampler.step(z, z, 3)
+
+
+def test_what_was_inverted_is_found_again():
+    """The best estimate for latents of size 1 / 2 changes slowly with the step."""
+    def predict(z, t):
+        a = DIFFUSION.alpha_bar(t)
+        return (1 - a).sqrt() * z / (.25 * a + 1 - a)
+    z_0, sampler = .5 * torch.randn(2, 2, 4, 4, generator=seeded()), DDIM(DIFFUSION, 200)
+    z_T = sampler.invert(predict, z_0)
+    assert .8 < z_T.std() < 1.2
+    torch.testing.assert_close(sampler.sample(predict, z_T), z_0, atol=.03, rtol=0)
+    with pytest.raises(ValueError, match="no way back"):
+        DDIM(DIFFUSION, 200, eta=.1).invert(predict, z_0)
 
 
 @pytest.fixture(scope="module")

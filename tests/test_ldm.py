@@ -79,8 +79,20 @@ def test_a_saved_model_answers_as_before(tmp_path, ldm, autoencoder):
                           ldm(image, image, step, noise).output, atol=.02)
     with pytest.raises(ValueError, match="another autoencoder"):
         load_ldm(path, Autoencoder(CONFIG.autoencoder))
-    with pytest.raises(ValueError, match="a decoder of its own"):
-        save_ldm(path, LDM(), Autoencoder(), {})
+
+
+def test_a_model_with_a_decoder_of_its_own_is_saved_whole(tmp_path):
+    path, autoencoder = tmp_path / "ldm.safetensors", Autoencoder()
+    ldm = LDM(autoencoder=autoencoder).eval()
+    save_ldm(path, ldm, autoencoder, {})
+    image, step = torch.rand(1, 1, 128, 64), torch.tensor([100])
+    noise = torch.randn(1, 32, 16, 8)
+    loaded = load_ldm(path)
+    assert not loaded.training and loaded.config == ldm.config
+    assert torch.allclose(loaded(image, image, step, noise).image,
+                          ldm(image, image, step, noise).image, atol=.02)
+    with pytest.raises(ValueError, match="which is part of it"):
+        load_ldm(path, autoencoder)
 
 
 def test_noised_several_times_and_styles_left_out(ldm):
