@@ -48,12 +48,13 @@ explorer: setup
 site: setup
 	@python tools/gallery.py $(PROFILE)
 
-# Two notebooks at once, one thread each; pytest stands last, its summary is the result.
+# Two notebooks at once, then two files of tests, one thread each; pytest stands last, its summary
+# is the result.
 test: setup
 	ruff check .
 	rm -rf runs/smoke
 	MST_PROFILE=smoke OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print --timing
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 test-long: setup
 	pytest -m long
