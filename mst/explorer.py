@@ -155,10 +155,10 @@ def make_uploads() -> dict:
 # %% ../nbs/07c_explorer.ipynb #483429a1
 SCRIPT = """<script>
 if (!window.mstExplorer) {
-  window.mstExplorer = {heard: null};
+  const now = window.mstExplorer = {heard: null, panel: null};
   const sounds = (panel, views) => [...panel.querySelectorAll(views.map(v => `.mst-${v} audio`))];
   const swap = panel => {
-    const [content] = sounds(panel, ["content"]), {heard} = window.mstExplorer;
+    const [content] = sounds(panel, ["content"]), {heard} = now;
     const others = sounds(panel, ["result", "kept", "twin"]);
     const from = others.find(a => !a.paused) || content;
     const to = from != content ? content : others.includes(heard) ? heard : others[0];
@@ -170,13 +170,16 @@ if (!window.mstExplorer) {
     const panel = target.closest(".mst-explorer");
     if (!panel) return;
     for (const other of panel.querySelectorAll("audio")) if (other != target) other.pause();
-    if (!target.closest(".mst-content, .mst-style")) window.mstExplorer.heard = target;
+    now.panel = panel;
+    if (!target.closest(".mst-content, .mst-style")) now.heard = target;
   }, true);
   document.addEventListener("keydown", event => {
     const at = event.target, other = event.ctrlKey || event.altKey || event.metaKey;
     if (event.key != "t" || other || at.matches("input, select, textarea, [contenteditable]"))
       return;
-    const panel = at.closest(".mst-explorer") || document.querySelector(".mst-explorer");
+    const near = at == document.body || at.closest(".jp-Notebook"), last = now.panel?.isConnected;
+    const panel = at.closest(".mst-explorer")
+      || near && (last ? now.panel : document.querySelector(".mst-explorer"));
     if (panel) { event.stopPropagation(); swap(panel); }
   }, true);
   document.addEventListener("click", ({target}) => {
@@ -314,16 +317,17 @@ def show_choice(self: Explorer, change=None):
     self.cancelled.set()
     style = self.other.value if self.mix.value == 1 else self.style.value
     clip = shipped_file(f"{STYLES}/{style}.flac") if style in INSTRUMENTS else style
-    is_mixed = self.mix.value not in (0, 1)
-    try:
-        self.keep_result()
-        self.show("content", self.content.value, self.content.label)
-        self.show("style", clip, self.style_name())
-        twin = None if is_mixed else find_twin(self.content.value, style)
-        self.show("twin", twin, f"the content played by {self.style_name()}" if twin else "")
-        self.say("")
-    except (ValueError, OSError, RuntimeError) as error:
-        self.say(one_line(error))
+    twin = find_twin(self.content.value, style) if self.mix.value in (0, 1) else None
+    shown = (("content", self.content.value, self.content.label), ("style", clip, self.style_name()),
+             ("twin", twin, f"the content as {self.style_name()}" if twin else ""))
+    self.keep_result()
+    self.say("")
+    for view, path, title in shown:
+        try:
+            self.show(view, path, title)
+        except (ValueError, OSError, RuntimeError) as error:
+            self.show(view, None, title)  # and nothing of the old choice
+            self.say(one_line(error))
 
 @patch
 def add_uploads(self: Explorer, kind: str, change):
