@@ -130,6 +130,7 @@ def make_choices(contents: dict[str, str | Path]) -> list:
             w.Dropdown(options=styles, value="violin", description="style", **wide),
             w.Dropdown(options=styles, value="piano", description="second style", **wide)]
 
+# %% ../nbs/07c_explorer.ipynb #8aabea06
 SLIDERS = {  # first value, lowest, highest, step, and what it does
     "style mixture": (0, 0, 1, .05, "0: the style alone; 1: the second style alone"),
     "timesteps": (4, 1, 50, 1, "of the DDIM sampling: more take longer and change less and less"),
@@ -175,11 +176,10 @@ if (!window.mstExplorer) {
   }, true);
   document.addEventListener("keydown", event => {
     const at = event.target, other = event.ctrlKey || event.altKey || event.metaKey;
-    if (event.key != "t" || other || at.matches("input, select, textarea, [contenteditable]"))
-      return;
-    const near = at == document.body || at.closest(".jp-Notebook"), last = now.panel?.isConnected;
-    const panel = at.closest(".mst-explorer")
-      || near && (last ? now.panel : document.querySelector(".mst-explorer"));
+    if (other || event.key != "t" || at.matches("input, select, [contenteditable]")) return;
+    const near = at == document.body || at.closest(".jp-Notebook");
+    const panel = at.closest(".mst-explorer") || near
+      && (now.panel?.isConnected ? now.panel : document.querySelector(".mst-explorer"));
     if (panel) { event.stopPropagation(); swap(panel); }
   }, true);
   document.addEventListener("click", ({target}) => {
@@ -190,7 +190,7 @@ if (!window.mstExplorer) {
 }
 </script>"""
 
-# %% ../nbs/07c_explorer.ipynb #c116
+# %% ../nbs/07c_explorer.ipynb #7c637df6
 VIEWS, KEPT = ("content", "style", "result", "twin"), 8  # of results, so many are kept to compare
 
 def make_row(views=()):
@@ -215,6 +215,7 @@ def make_view(name: str, title: str = "", children: tuple = ()):
         view.add_class(f"mst-{page_class}")
     return view
 
+# %% ../nbs/07c_explorer.ipynb #c116
 class Explorer:
     """A panel that plays `contents`, recordings by name, in the style of the clips that ship; what
     is uploaded joins both lists. Results are written into `folder`, and stay there; None: into
@@ -318,7 +319,8 @@ def show_choice(self: Explorer, change=None):
     style = self.other.value if self.mix.value == 1 else self.style.value
     clip = shipped_file(f"{STYLES}/{style}.flac") if style in INSTRUMENTS else style
     twin = find_twin(self.content.value, style) if self.mix.value in (0, 1) else None
-    shown = (("content", self.content.value, self.content.label), ("style", clip, self.style_name()),
+    shown = (("content", self.content.value, self.content.label),
+             ("style", clip, self.style_name()),
              ("twin", twin, f"the content as {self.style_name()}" if twin else ""))
     self.keep_result()
     self.say("")
@@ -329,6 +331,7 @@ def show_choice(self: Explorer, change=None):
             self.show(view, None, title)  # and nothing of the old choice
             self.say(one_line(error))
 
+# %% ../nbs/07c_explorer.ipynb #c0e66fdc
 @patch
 def add_uploads(self: Explorer, kind: str, change):
     """Files that were uploaded join the list of contents or those of styles, and the last one is
@@ -424,6 +427,7 @@ def play_transfer(self: Explorer):
     finally:
         self.play.disabled, self.cancel.disabled = False, True
 
+# %% ../nbs/07c_explorer.ipynb #885f2357
 @patch
 def show_result(self: Explorer, path: Path, title: str, how: str):
     "A result in its view, with how it was made and a link to save it."
