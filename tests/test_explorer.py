@@ -30,6 +30,11 @@ DURATIONS = """audios => Promise.all(audios.map(a => a.readyState ? a.duration
         a.load(); })))"""
 
 
+CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll(
+    ".widget-label, .widget-html-content, button")].filter(e => e.scrollWidth > e.clientWidth + 1)
+    .map(e => e.textContent)"""
+
+
 def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as p:
@@ -55,7 +60,27 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         page.get_by_text("times real time").wait_for()
         playwright.expect(players).to_have_count(4)
         assert players.evaluate_all(DURATIONS) == [content, style, content, twin]
-        page.screenshot(path=tmp_path / "explorer.png")
+        players.evaluate_all("audios => audios.forEach(a => { a.playbackRate = .1; })")  # no end
+        players.first.evaluate("""(a, at) => { a.currentTime = at; return a.play(); }""", 2)
+        for after, before in ((2, 0), (0, 2)):  # the key goes to the result, and back
+            page.keyboard.press("t")
+            playing, paused = page.locator("audio").nth(after), page.locator("audio").nth(before)
+            playwright.expect(playing).to_have_js_property("paused", False)
+            playwright.expect(paused).to_have_js_property("paused", True)
+            times = [a.evaluate("a => a.currentTime") for a in (playing, paused)]
+            assert 2 <= times[1] <= times[0] + .05 and times[0] < content
+        players.first.evaluate("a => a.pause()")
+        with page.expect_download() as download:
+            page.get_by_text("save as a file").click()
+        assert download.value.suggested_filename.endswith("as violin.flac")
+        saved = sf.info(download.value.path())
+        assert saved.duration == pytest.approx(content, abs=.01)
+        for width in (1400, 800):  # nothing is cut off, all in a row
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.screenshot(path=tmp_path / f"explorer_{width}.png", full_page=True)
+            assert page.evaluate(CUT_OFF) == []
+            places = players.evaluate_all("audios => audios.map(a => a.getBoundingClientRect().x)")
+            assert len(set(places)) == 4 and places == sorted(places)
 
         sound = (.1 * np.sin(2 * np.pi * 440 * np.arange(60 * 44_100) / 44_100)).astype(np.float32)
         sf.write(tmp_path / "my tone.wav", sound, 44_100, "DOUBLE")  # 21 MB
@@ -65,13 +90,13 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         page.locator("select").first.locator("option", has_text="my tone.wav").wait_for(
             state="attached"
         )
-        playwright.expect(players).to_have_count(2)  # no twin
+        playwright.expect(players).to_have_count(3)  # content, style and what is kept, no twin
         assert players.evaluate_all(DURATIONS)[0] == pytest.approx(60, abs=.01)
         for _ in range(8):
             page.locator(".widget-slider", has_text="steps").locator(".noUi-handle").press("PageUp")
         page.get_by_role("button", name="play").click()
         page.get_by_role("button", name="cancel").click()
         page.get_by_text("cancelled").wait_for()
-        playwright.expect(players).to_have_count(2)
+        playwright.expect(players).to_have_count(3)
         browser.close()
     assert not errors, errors

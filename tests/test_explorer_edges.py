@@ -9,8 +9,11 @@ import soundfile as sf
 from conftest import ROOT
 from PIL import Image
 
-from mst.explorer import Explorer, count_windows, find_twin, spectrogram
+from mst.explorer import (
+    KEPT, Explorer, count_windows, find_twin, name_recordings, piece_title, spectrogram)
 from mst.ldm import load_ldm
+from mst.run import shipped_file
+from mst.scores import SCORES, read_scores
 from mst.sound import HOP, OVERLAP, RATE, STYLES, WINDOW
 from mst.vocoder import load_vocoder
 
@@ -38,7 +41,12 @@ def explorer(piece, monkeypatch):
 
 def shown(explorer, view):
     """Picture and sound in a view."""
-    return [widget.value for widget in explorer.views[view].children[1:]]
+    return [widget.value for widget in explorer.views[view].children[1:3]]
+
+
+def heads(row):
+    """The title of every view in a row, as HTML."""
+    return [view.children[0].value for view in row]
 
 
 def frames(explorer, view):
@@ -59,9 +67,57 @@ def test_the_twin_is_there_only_for_another_instrument(explorer):
 def test_a_transfer(explorer):
     explorer.steps.value = 2
     play(explorer)
-    assert frames(explorer, "output") == frames(explorer, "content")
+    assert frames(explorer, "result") == frames(explorer, "content")
     assert explorer.bar.value == pytest.approx(1, abs=1e-6)
-    assert "real time" in explorer.message.value
+    assert "real time" in explorer.message.value and "of sound took" in explorer.message.value
+    name = "1 piece as violin.flac"
+    assert [path.name for path in explorer.results.iterdir()] == [name]
+    assert f'download="{name}"' in explorer.views["result"].children[3].value
+
+
+def test_results_are_kept_the_newest_first_and_so_many(explorer, monkeypatch):
+    monkeypatch.setattr("mst.explorer.transfer_file", lambda content, path, *args, **options: (
+        Path(path).write_bytes(Path(content).read_bytes()),
+        {"seconds": 3., "times_real_time": 2.})[1])
+    for seed in range(KEPT + 2):
+        explorer.seed.value = seed
+        play(explorer)
+    assert len(explorer.kept.children) == KEPT
+    assert f"{KEPT + 1}. piece as violin" in heads(explorer.kept.children)[0]
+    assert f"{KEPT + 2}. piece as violin" in heads(explorer.views.values())[2]
+    assert "1.5 s: 2.0 times" in explorer.message.value
+    explorer.style.value = "harp"
+    assert f"{KEPT + 2}. piece as violin" in heads(explorer.kept.children)[0]
+    assert f"seed {KEPT + 1}" in explorer.kept.children[0].children[3].value
+    explorer.mix.value = .25
+    play(explorer)
+    assert "piece as 75% harp, 25% piano" in heads(explorer.views.values())[2]
+
+
+def test_results_stay_in_the_folder_that_is_named(piece, tmp_path, monkeypatch):
+    for name, load in LOADERS.items():
+        monkeypatch.setattr(f"mst.explorer.{name}", load)
+    for expected in ("1 a b as violin.flac", "2 a b as violin.flac"):
+        explorer = Explorer({"a/ b<": piece}, "cpu", tmp_path / "mine")
+        explorer.strength.value = 0
+        play(explorer)
+        assert (tmp_path / "mine" / expected).is_file()
+        assert "a/ b&lt; as violin" in heads(explorer.views.values())[2]
+
+
+def test_all_pieces_have_titles():
+    scores = read_scores(shipped_file(SCORES))
+    titles = {piece_title(score.source) for score in scores}
+    assert len(titles) > .9 * len(scores)
+    assert not any("_" in title or title.endswith(".mxl") for title in titles)
+    assert piece_title("ryansMammoth/LadusReel.abc") == "The Ladus, Reel"
+    assert piece_title("oneills1850/0101-0200.abc#10000") == "Oneills 1850, 0101-0200"
+
+
+def test_recordings_of_one_name_can_be_told_apart():
+    paths = ["a/x_y.mp3", "b/x_y.mp3"]
+    assert name_recordings(dict.fromkeys(paths, "cello")) == {
+        "cello: x y": "a/x_y.mp3", "cello: x y (2)": "b/x_y.mp3"}
 
 
 def test_cancel_and_a_second_press_on_play(explorer):
@@ -71,15 +127,15 @@ def test_cancel_and_a_second_press_on_play(explorer):
     assert explorer.thread is first or not first.is_alive()
     explorer.cancelled.set()
     explorer.thread.join()
-    assert (explorer.message.value, shown(explorer, "output")) == ("cancelled", [])
+    assert (explorer.message.value, shown(explorer, "result")) == ("cancelled", [])
     assert (explorer.play.disabled, explorer.cancel.disabled) == (False, True)
 
 
 def test_another_choice_takes_the_output_away(explorer):
     play(explorer)
-    assert shown(explorer, "output")
+    assert shown(explorer, "result")
     explorer.style.value = "harp"
-    assert not shown(explorer, "output") and explorer.cancelled.is_set()
+    assert not shown(explorer, "result") and explorer.cancelled.is_set()
 
 
 def test_a_mixture_has_no_twin_and_the_second_style_alone_is_shown(explorer):

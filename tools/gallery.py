@@ -2,17 +2,20 @@
 runs/site/index.html and what it links to.
 
 For each ordered pair of instruments a test piece: the content, the style clip, what the shipped
-model makes of them, and the twin; and what the model of preset report makes of them, where the run
-of this profile has trained one. Then the notebooks. All of it opens from disk, without a server or
-a network.
+model makes of them, the twin, and rows of the rulers (notebook 06c) to compare with; and what the
+model of preset report makes of them, where the run of this profile has trained one. Then a blind
+test (tools/blind.py counts its answers), and the notebooks. All of it opens from disk, without a
+server or a network.
 """
 import html
 import re
 import shutil
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from itertools import permutations
 
+import blind
 import latex2mathml.converter
 import nbconvert.exporters.html
 import nbformat
@@ -24,25 +27,30 @@ from run_notebooks import notebooks
 
 from mst.audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from mst.autoencoder import Autoencoder
-from mst.run import Run, project_root
-from mst.scores import INSTRUMENTS
-from mst.explorer import spectrogram
+from mst.run import Run, project_root, shipped_file
+from mst.scores import INSTRUMENTS, SCORES, read_scores
+from mst.explorer import piece_title, spectrogram
 from mst.sound import RATE, STYLES, load_transfer, restyle
 from mst.cases import Cases, rendered_recordings
 from mst.evaluate import MEASURES, forward_pass, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS
 from mst.checkpoints import load_tensors
 from mst.hearing import SoundJudge
-from mst.notes import transcribe_and_render
+from mst.notes import match_level
+from mst.rulers import SECONDS, RulerCase, ceiling_methods, draw_window, plain_methods
 from mst.tagger import MusicTagger, name_instruments
 from mst.vocoder import Vocoder, load_vocoder
 
 MAX_SITE = 30_000_000
 CAPTIONS = {"content": "content, and what copying it would score",
             "style": "style, and what copying it would score",
-            "report": "preset report", "mst": "output of preset mst",
-            "transcribed": "instead of a model: transcribed by basic-pitch, rendered by FluidR3",
+            "report": "preset report", "mst": "result: output of preset mst",
+            "equalised": "equaliser only: the content with the style's mean spectrum",
+            "transcribed": "transcribe and render: notes by basic-pitch, played by FluidR3",
+            "ceiling": "twin through autoencoder: the most that this model could do",
             "twin": "twin: what was wanted"}
+BASELINES = {"equalised": "equaliser only", "transcribed": "transcribe and render",
+             "ceiling": "twin through autoencoder"}  # and their names among the rulers
 STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem;
        color: #222 }
@@ -53,12 +61,14 @@ img, audio { width: 100%; display: block }
 dl { display: grid; grid-template-columns: auto auto; font-size: .85rem; margin: .4rem 0;
      color: #444 }
 dd { margin: 0; text-align: right }
+.pair { max-width: 45rem } button { font: inherit; padding: .3rem .8rem; margin: .4rem 0 }
 """
 INTRODUCTION = """
 <p>A test piece for each ordered pair of instruments, by a model that was trained on other pieces.
 <em>Content</em>: the recording that is to be played on another instrument. <em>Style</em>: a clip
 of that instrument, of another piece. <em>Twin</em>: the same piece, rendered with that instrument;
-the model has not heard it.</p>
+the model has not heard it. Beside the <em>result</em> stand ways that need no such model, and the
+twin, once through the model's autoencoder and vocoder, which no result can surpass.</p>
 <p>Under each sound stands what is measured: LSD to the twin from audio, in dB (lower is better); F1
 of the notes that basic-pitch hears, against the twin's, exactly and folded to one octave; MFCC
 distance to the style clip; and the instrument that musicnn hears, a tagger trained by others on
@@ -91,22 +101,26 @@ def report_model(run):
 
 def examples(run):
     """For each ordered pair of instruments its sounds, {role: [N] at 22 050 Hz}, piece after
-    piece."""
-    load, report = lambda path: AudioPreprocessor().load_audio(path)[0], report_model(run)
+    piece; in profile smoke, six seconds of each."""
+    report, seconds = report_model(run), run.pick(SECONDS, None, None)
+    def load(path): return AudioPreprocessor().load_audio(path)[0][:seconds and seconds * RATE]
     of = {(path.stem, name): path for path, name in rendered_recordings(run, "test", 4).items()}
     pieces = sorted({stem for stem, _ in of})
     players = {name: load_transfer(name, run.device) for name in INSTRUMENTS}
+    vocoder, ldm = players["piano"].vocoder, players["piano"].ldm
+    methods = plain_methods(vocoder) | ceiling_methods(vocoder, ldm)
     for k, (a, b) in enumerate(permutations(INSTRUMENTS, 2)):
         piece = pieces[k % len(pieces)]
-        sounds = {"content": load(of[piece, a]),
-                  "style": load(project_root() / STYLES / f"{b}.flac")}
+        twin, sounds = load(of[piece, b]), {
+            "content": load(of[piece, a]), "style": load(project_root() / STYLES / f"{b}.flac")}
         if report:
             sounds["report"] = report(sounds["content"], sounds["style"])
         sounds["mst"] = np.concatenate(
             list(restyle(lambda: [sounds["content"][:, None]], RATE, 1, players[b]))
         )[:, 0]
-        sounds["transcribed"] = transcribe_and_render(sounds["content"], b)
-        yield a, b, piece, sounds | {"twin": load(of[piece, b])}
+        case = RulerCase(sounds["content"], sounds["style"], a, b, piece, twin)
+        sounds |= {role: methods[name](case) for role, name in BASELINES.items()}
+        yield a, b, piece, sounds | {"twin": twin}
 
 
 def scores(sounds, a, b, piece, judge, tagger):
@@ -131,7 +145,7 @@ def scores(sounds, a, b, piece, judge, tagger):
 def figure(folder, name, role, sound, measured):
     """A sound's picture, player and scores, as HTML; writes the files that it needs."""
     (folder / "sounds").mkdir(exist_ok=True)
-    (folder / "sounds" / f"{name}.png").write_bytes(spectrogram(sound, 360, 110))
+    (folder / "sounds" / f"{name}.png").write_bytes(spectrogram(sound, 400, 200))
     sf.write(folder / "sounds" / f"{name}.mp3", sound, RATE, format="MP3")
     lines = "".join(
         f"<dt>{html.escape(title)}</dt><dd>{html.escape(text)}</dd>"
@@ -143,21 +157,53 @@ def figure(folder, name, role, sound, measured):
             f'src="sounds/{name}.mp3"></audio><dl>{lines}</dl></figure>')
 
 
+def blind_trial(folder, a, b, title, sounds, rng):
+    """A question of the blind test: one place of result and twin, equally loud, in files whose
+    names say nothing."""
+    pair = [sounds["mst"], sounds["twin"]]
+    try:
+        start = draw_window(pair, rng)
+    except ValueError:  # no place at which both are heard all the time
+        start = 0
+    (folder / "blind").mkdir(exist_ok=True)
+    trial = {"pair": f"{a} to {b}".replace("_", " "), "piece": title, "asked": b.replace("_", " ")}
+    for role, sound in zip(("result", "twin"), pair):
+        clip = match_level(sound[start:start + SECONDS * RATE], np.full(1, .06))
+        trial[role] = f"blind/{sha256(clip.tobytes()).hexdigest()[:12]}.mp3"
+        sf.write(folder / trial[role], clip, RATE, format="MP3")
+    return trial
+
+
 class MathML(IPythonRenderer):
     """Renders Markdown with formulas that a browser shows by itself."""
     def block_math(self, body): return latex2mathml.converter.convert(body, display="block")
     def inline_math(self, body): return latex2mathml.converter.convert(body)
 
 
-def page_of(notebook):
-    """A notebook as HTML that asks no network for anything."""
+def page_maker():
+    """An exporter of notebooks as HTML: one for all, for its templates take time."""
     nbconvert.exporters.html.IPythonRenderer = MathML
     exporter = nbconvert.exporters.html.HTMLExporter(
         exclude_input_prompt=True, exclude_output_prompt=True
     )
+    def as_it_is(text): return text
+    exporter.register_filter("clean_html", as_it_is)  # our own: nothing to guard against
+    return exporter
+
+
+def write_page(exporter, notebook, folder):
+    """A notebook as {name}.html in `folder`, which asks no network for anything; what all pages say
+    of their looks stands beside them once."""
     text, _ = exporter.from_notebook_node(nbformat.read(notebook, 4))
-    return re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
+    text = re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
                   text, flags=re.S)
+    head, end, body = text.partition("</head>")
+    looks = "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", head, flags=re.S)).encode()
+    name = f"{sha256(looks).hexdigest()[:12]}.css"
+    (folder / name).write_bytes(looks)
+    head = re.sub(r"<style[^>]*>.*?</style>", "", head, flags=re.S)
+    link = f'<link rel="stylesheet" href="{name}">'
+    (folder / f"{notebook.stem}.html").write_text(head + link + end + body, encoding="utf-8")
 
 
 def main(profile="quick", folder="runs/site"):
@@ -165,25 +211,29 @@ def main(profile="quick", folder="runs/site"):
     folder = root / folder
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
-    judge, tagger, parts = SoundJudge(), MusicTagger(), []
+    judge, tagger, parts, trials = SoundJudge(), MusicTagger(), [], []
+    titles = {score.piece: piece_title(score.source) for score in read_scores(shipped_file(SCORES))}
+    rng = np.random.RandomState(run.seed)
     for a, b, piece, sounds in examples(run):
         measured = scores(sounds, a, b, piece, judge, tagger)
         figures = "".join(
             figure(folder, f"{a}-{b}-{role}", role, sound, measured[role])
             for role, sound in sounds.items()
         )
-        title = f"<h2>{a} to {b}</h2><p>{piece}</p>".replace("_", " ")
-        parts.append(f'<section id="{a}-{b}">{title}<div class="row">{figures}</div></section>')
+        name, title = f"{a} to {b}".replace("_", " "), titles.get(piece, piece.replace("_", " "))
+        parts.append(f'<section id="{a}-{b}"><h2>{name}</h2><p>{html.escape(title)}</p>'
+                     f'<div class="row">{figures}</div></section>')
+        trials.append(blind_trial(folder, a, b, title, sounds, rng))
         print(f"{a} to {b}", flush=True)
     if "report" not in sounds:
         parts.insert(0,
                      f"<p>Preset report is left out: the run of profile {profile} has not trained "
                      "it (make report).</p>")
-    links = []
+    page = sha256("".join(trial["result"] + trial["twin"] for trial in trials).encode())
+    parts.insert(0, blind.blind_test(trials, page.hexdigest()[:12]))
+    links, exporter = [], page_maker()
     for notebook in notebooks(root / "nbs"):
-        (folder / "notebooks" / f"{notebook.stem}.html").write_text(
-            page_of(notebook), encoding="utf-8"
-        )
+        write_page(exporter, notebook, folder / "notebooks")
         links.append(f'<a href="notebooks/{notebook.stem}.html">{notebook.stem}</a>')
     (folder / "index.html").write_text(
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '
