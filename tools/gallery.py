@@ -21,6 +21,7 @@ import soundfile as sf
 import torch
 from nbconvert.filters.markdown_mistune import IPythonRenderer
 from run_notebooks import notebooks
+from sample import sample_row
 
 from mst.audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from mst.autoencoder import Autoencoder
@@ -156,8 +157,9 @@ def page_of(notebook):
         exclude_input_prompt=True, exclude_output_prompt=True
     )
     text, _ = exporter.from_notebook_node(nbformat.read(notebook, 4))
-    return re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
+    text = re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
                   text, flags=re.S)
+    return re.sub(r'(href="\w+)\.ipynb(?=["#])', r"\1.html", text)  # one page to another
 
 
 def main(profile="quick", folder="runs/site"):
@@ -180,7 +182,7 @@ def main(profile="quick", folder="runs/site"):
                      f"<p>Preset report is left out: the run of profile {profile} has not trained "
                      "it (make report).</p>")
     links = []
-    for notebook in notebooks(root / "nbs"):
+    for notebook in (root / "nbs" / "glossary.ipynb", *notebooks(root / "nbs")):
         (folder / "notebooks" / f"{notebook.stem}.html").write_text(
             page_of(notebook), encoding="utf-8"
         )
@@ -189,6 +191,7 @@ def main(profile="quick", folder="runs/site"):
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '
         f'page</title><style>{STYLE}</style></head>'
         f'<body><h1>Musical style transfer, to be listened to</h1>{INTRODUCTION}'
+        f'{sample_row(root / "sample", folder)}'
         f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>',
         encoding="utf-8")
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
