@@ -12,6 +12,7 @@ import soundfile as sf
 import yaml
 from conftest import ROOT
 from huggingface_hub import ModelCard
+from run_notebooks import chapters
 
 from mst.takes import read_recipe
 
@@ -118,6 +119,24 @@ def test_a_sample_is_made(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="long.ogg: ... KB, 100 are allowed"):
         sample.write_clip(tmp_path / "long.ogg", np.tile(noise, 20), "{}")
     assert not (tmp_path / "long.ogg").exists()
+
+
+def test_every_question_of_a_chapter_is_answered():
+    """In the order of the chapters, each by a cell that runs."""
+    cells = json.loads((ROOT / "nbs" / "07d_answers.ipynb").read_text(encoding="utf-8"))["cells"]
+    order, chapter = [], None
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            for number, question in re.findall(r"(?m)^## Chapter (\d+)|^\*\*(\d)\. ", text):
+                chapter = number or chapter
+                order += [[chapter, question, False]] if question else []
+        elif order:
+            order[-1][2] = True
+    assert order == [[path.name[:2], k, True] for path in chapters(ROOT / "nbs") for k in "123"]
+    for path in chapters(ROOT / "nbs"):
+        questions = text_of(path.name).partition("**Three things to try**")[2]
+        assert len(re.findall(r"(?m)^- ", questions.partition("**Where next")[0])) == 3
 
 
 def text_of(name):
