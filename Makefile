@@ -8,7 +8,7 @@
 #   make test-long  the tests that take long: dozens of kills, tens of thousands of random inputs
 #   make bench      measure speed and cost against named alternatives, for the report: on an idle machine
 #   make release  open the test sets of the rulers, for the report (MST_CORPUS names the real recordings): once a release
-#   make publish    bring a run to what is committed: outputs into nbs/, figures, tables, numbers, README's table, report/main.pdf
+#   make publish    bring a run to what is committed: outputs into nbs/, sample, figures, tables, numbers, README's table, report/main.pdf
 #   make shipped    train what lies in data/pretrained/ again (NAMES="judge vocoder": only these), on the whole rendered corpus
 #   make setup      only the set-up: Debian packages where it may, then .venv
 #   make clean      delete runs and made data
@@ -70,6 +70,7 @@ release: setup
 
 publish: report
 	@python tools/run_notebooks.py $(PROFILE) $(PRESET) all
+	@python tools/sample.py
 	@python tools/publish.py $(PROFILE)
 	@nbdev_clean
 

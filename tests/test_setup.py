@@ -38,9 +38,9 @@ def machine(tmp_path):
     return tmp_path
 
 
-def setup(machine):
+def setup(machine, *arguments):
     path = f"{machine / 'stubs'}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    result = subprocess.run(["sh", "tools/setup.sh"], cwd=machine,
+    result = subprocess.run(["sh", "tools/setup.sh", *arguments], cwd=machine,
                             env={"PATH": path, "PYTHON": "python"},
                             capture_output=True, text=True, timeout=30)
     log = (machine / "log").read_text().splitlines()

@@ -24,6 +24,7 @@ import soundfile as sf
 import torch
 from nbconvert.filters.markdown_mistune import IPythonRenderer
 from run_notebooks import notebooks
+from sample import sample_row
 
 from mst.audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from mst.autoencoder import Autoencoder
@@ -197,6 +198,7 @@ def write_page(exporter, notebook, folder):
     text, _ = exporter.from_notebook_node(nbformat.read(notebook, 4))
     text = re.sub(r'<script[^>]*src="https?:.*?</script>|<script type="module">.*?</script>', "",
                   text, flags=re.S)
+    text = re.sub(r'(href="\w+)\.ipynb(?=["#])', r"\1.html", text)  # one page to another
     head, end, body = text.partition("</head>")
     looks = "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", head, flags=re.S)).encode()
     name = f"{sha256(looks).hexdigest()[:12]}.css"
@@ -232,13 +234,14 @@ def main(profile="quick", folder="runs/site"):
     page = sha256("".join(trial["result"] + trial["twin"] for trial in trials).encode())
     parts.insert(0, blind.blind_test(trials, page.hexdigest()[:12]))
     links, exporter = [], page_maker()
-    for notebook in notebooks(root / "nbs"):
+    for notebook in (root / "nbs" / "glossary.ipynb", *notebooks(root / "nbs")):
         write_page(exporter, notebook, folder / "notebooks")
         links.append(f'<a href="notebooks/{notebook.stem}.html">{notebook.stem}</a>')
     (folder / "index.html").write_text(
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '
         f'page</title><style>{STYLE}</style></head>'
         f'<body><h1>Musical style transfer, to be listened to</h1>{INTRODUCTION}'
+        f'{sample_row(root / "sample", folder)}'
         f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>',
         encoding="utf-8")
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

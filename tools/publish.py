@@ -1,7 +1,8 @@
 """Bring what a run made to what is committed: `python tools/publish.py PROFILE`, then nbdev_clean.
 
-The outputs of all notebooks go into nbs/, the release's table into README.md, the figures that the
-report includes and the README shows into figures/, and tables, numbers and the PDF into report/.
+The outputs of all notebooks go into nbs/, the release's table into README.md and our rows of it
+onto the model card, the figures that the report includes and the README shows into figures/, and
+tables, numbers and the PDF into report/.
 
 Of outputs, only what reads well without running is kept: no progress bars, warnings, widgets or
 paths of this machine. Refuses an output whose code is not the notebook's, an error, a picture over
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import yaml
 from PIL import Image
 from run_notebooks import notebooks
 
@@ -98,29 +100,77 @@ def publish(notebook, executed):
     os.replace(part, notebook)
 
 
-def results():
-    """The table of the test sets, as the release command left it, in Markdown, with a line that
-    says when it was made."""
-    benchmarks = ROOT / "report" / "benchmarks"
-    text = (benchmarks / "tables" / "bench_rulers_test.csv").read_text(encoding="utf-8")
-    rows = list(csv.reader(text.splitlines()))
+def markdown_table(rows, texts):
+    """Rows, the header first, as Markdown; the first so many columns hold texts, the others
+    numbers."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|---|---|" + "---:|" * (len(rows[0]) - 2))
-    numbers = json.loads((benchmarks / "numbers" / "benchmarks.json").read_text(encoding="utf-8"))
+    lines.insert(1, "|" + "---|" * texts + "---:|" * (len(rows[0]) - texts))
+    return "\n".join(lines)
+
+
+def release_rows():
+    """The table of the test sets, as the release command left it, the header first."""
+    path = ROOT / "report" / "benchmarks" / "tables" / "bench_rulers_test.csv"
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def results():
+    """The table of the test sets in Markdown, with a line that says when it was made."""
+    path = ROOT / "report" / "benchmarks" / "numbers" / "benchmarks.json"
+    numbers = json.loads(path.read_text(encoding="utf-8"))
     title = (f"Test sets, opened by `make release` on {numbers['rulers_test_opened']} (seed 0; "
              f"{numbers['bench_rulers_test_machine']}):")
-    return "\n".join([title, "", *lines])
+    return f"{title}\n\n{markdown_table(release_rows(), 2)}"
+
+
+def put_results(text, table):
+    """Text with the table between its two marks."""
+    return re.sub(r"(<!-- results -->\n).*(<!-- /results -->)",
+                  lambda m: f"{m[1]}{table}\n\n{m[2]}", text, flags=re.S)
+
+
+CARD = "data/pretrained/README.md"
+CARD_COLUMNS = {  # of the release's table, and what model hubs call such a metric
+    "heard as asked (%)": "accuracy", "notes as asked": "f1", "notes": "f1", "LSD": "lsd"}
+
+
+def shipped_scores():
+    """{test set: {column: text}} of the model that ships."""
+    header, *rows = release_rows()
+    scores, name = {}, ""
+    for row in rows:
+        name = row[0] or name  # written once for all its rows
+        if row[1] == "mst":
+            scores[name] = {column: row[header.index(column)] for column in CARD_COLUMNS}
+    return scores
+
+
+def model_index(scores):
+    """The scores as model hubs read them."""
+    def metrics(texts):
+        return [{"type": CARD_COLUMNS[column], "name": column, "value": float(text.split()[0])}
+                for column, text in texts.items() if text != "-"]
+    return [{"name": "mst", "results": [
+        {"task": {"type": "audio-to-audio", "name": "instrument transfer"},
+         "dataset": {"type": "test-set", "name": name, "split": "test"}, "metrics": found}
+        for name, texts in scores.items() if (found := metrics(texts))]}]
+
+
+def model_card(text):
+    """The model card's text with the scores, in its front matter and between its marks."""
+    scores = shipped_scores()
+    _, front, body = text.split("---\n", 2)
+    front = yaml.safe_load(front) | {"model-index": model_index(scores)}
+    table = [("test set", *CARD_COLUMNS), *((name, *row.values()) for name, row in scores.items())]
+    return (f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n"
+            f"{put_results(body, markdown_table(table, 1))}")
 
 
 def publish_results():
-    """Put the table between the two marks of README.md."""
-    readme = ROOT / "README.md"
-    text = re.sub(r"(<!-- results -->\n).*(<!-- /results -->)",
-                  lambda m: f"{m[1]}{results()}\n\n{m[2]}",
-                  readme.read_text(encoding="utf-8"), flags=re.S)
-    part = readme.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, readme)
+    """Put the table into README.md, and our rows of it onto the model card."""
+    readme, card = (Path(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", CARD))
+    write(ROOT / "README.md", put_results(readme, results()).encode())
+    write(ROOT / CARD, model_card(card).encode())
 
 
 def publish_files(profile, root=ROOT):

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Set-up: the Debian packages that are missing, where it may install them, then .venv with pinned versions.
+# `sh tools/setup.sh hosted` is for a notebook that runs somewhere else: no TeX, no browser, no .venv; packages go to the Python that
+# is there, beside the versions that it has.
 # It may be killed at any moment and started again; .venv/.ready is written last.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,12 +11,13 @@ synthesizer="fluidsynth timidity ffmpeg"
 soundfonts="fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont freepats minuet-data denemo-data"
 tex="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended lmodern"
 tests="chromium poppler-utils" # only for make test
+hosted=; [ "${1:-}" != hosted ] || { hosted=yes; tex=; tests=; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 has_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 missing_packages() {
-    has_venv || echo python3-venv
+    [ "$hosted" ] || has_venv || echo python3-venv
     if command -v dpkg-query >/dev/null; then
         for package in $synthesizer $soundfonts $tex $tests; do installed "$package" || echo "$package"; done
     else # not a Debian: ask for the programs, by the packages' names
@@ -36,6 +39,17 @@ if [ -n "$missing" ] && command -v apt-get >/dev/null && as_root true 2>/dev/nul
     missing=$(missing_packages | xargs)
 fi
 [ -z "$missing" ] || echo "setup: please install: apt-get install --no-install-recommends $missing" >&2
+
+add_bare() {
+    pip --no-deps basic-pitch==0.4.0 # for its note network and decoder: its dependencies, TensorFlow among them, are not used
+    pip --no-deps musicnn==0.1.0     # for its weights alone, which name instruments: it is never imported
+}
+if [ "$hosted" ]; then
+    pip() { "$python" -m pip install -q --no-input --disable-pip-version-check "$@"; }
+    pip -e . diffusers ipywidgets
+    add_bare
+    exit
+fi
 has_venv || exit 1
 
 # A pip that was killed may leave half a package: begin again from an empty environment.
@@ -45,8 +59,7 @@ touch .venv/.installing
 echo "setup: Python packages into .venv (the first time this takes some minutes)"
 pip() { .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check "$@"; }
 pip -c constraints.txt -e '.[dev]'
-pip --no-deps basic-pitch==0.4.0 # for its note network and decoder: its dependencies, TensorFlow among them, are not used
-pip --no-deps musicnn==0.1.0     # for its weights alone, which name instruments: it is never imported
+add_bare
 # librosa compiles functions when its parts are first imported, and keeps them. Two programs that do so at once mix up their files
 # (numba keeps a function and its wrapper apart), and librosa.yin ends in a segmentation fault from then on. So one does it, here.
 .venv/bin/python -c "import librosa; librosa.yin"
