@@ -54,7 +54,7 @@ test: setup
 	ruff check .
 	rm -rf runs/smoke
 	MST_PROFILE=smoke OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print --timing
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup
 	pytest -m long
