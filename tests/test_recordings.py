@@ -282,7 +282,8 @@ LATER = format_datetime(datetime.now(timezone.utc) + timedelta(days=1))
 
 
 @pytest.mark.parametrize("header, pause", [
-    ("12", 12), ("9999", 300), (None, 30), ("soon", 30), (LATER, 300), ("-5", 30),
+    ("12", 12), ("9999", 300), (None, 30), ("soon", 30), ("-5", 30),
+    pytest.param(LATER, 300, id="tomorrow"),
     ("Wed, 21 Oct 2015 07:28:00 GMT", 0)])
 def test_retry_after(header, pause):
     headers = {"Retry-After": header} if header else {}
