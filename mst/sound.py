@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
-from .ddim import DDIM, ddim_timesteps, estimate_mean, style_denoiser
+from .ddim import DDIM, estimate_mean, style_denoiser
 from .files import atomic_path, check_output
 from .ldm import LDM, load_ldm
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
@@ -94,8 +94,7 @@ class SoundTransfer:
         self.guidance_scale, self.seed = guidance_scale, check_seed(seed)
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         levels = round(strength * len(self.alphas))
-        self.steps = ddim_timesteps(len(self.alphas), num_inference_steps, levels - 1) \
-            if levels else []
+        self.sampler = DDIM(self.alphas, num_inference_steps, start=levels - 1) if levels else None
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
         self.callback = None  # called after each step of each window, as `DDIM.sample` does
 
@@ -118,9 +117,10 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
         self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
     denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
     z = estimate_mean(self.ldm, z, self.style)
-    if self.steps:
-        z = self.ldm.forward_diffusion(z, torch.tensor(self.steps[:1], device=z.device), noise)
-        z = DDIM(self.alphas, self.steps).sample(denoiser, z, callback=self.callback)
+    if self.sampler:
+        first = torch.tensor(self.sampler.steps[:1], device=z.device)
+        z = self.ldm.forward_diffusion(z, first, noise)
+        z = self.sampler.sample(denoiser, z, callback=self.callback)
     if before is not None:
         n, edge = before.shape[-1], EDGE // 8
         share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)

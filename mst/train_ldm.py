@@ -417,8 +417,9 @@ def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
                             load_twins(run, "train", performances, semitones), models[-1]))
     ldm = score(mean_weights(models[1:], shares))
     if etudes:
-        ldm = learn("shipped-ldm-etudes", LDM_TRAINING_PRESETS["etudes"],
-                    load_etudes(run, etudes, corpus_folder()), ldm)
+        training = LDM_TRAINING_PRESETS["etudes"]
+        training = replace(training, epochs=run.pick(1, 1, training.epochs))
+        ldm = learn("shipped-ldm-etudes", training, load_etudes(run, etudes, corpus_folder()), ldm)
     save_ldm(path, ldm, autoencoder, joined_card(cards, scores))
     return ldm
 

@@ -132,10 +132,10 @@ def player_weights(players: list[tuple[str, str]]) -> list[float]:
 
 def draw_players(recordings: dict, rng: random.Random, same: float) -> tuple[tuple, tuple]:
     """(take, instrument) of content and target among those that play a piece; of one instrument, at
-    times. What a model imagined is no target."""
+    times."""
     players = sorted(recordings)
     def draw(among): return rng.choices(among, player_weights(among))[0]
-    target = draw([p for p in players if p[0] != "imagined"])
+    target = draw(players)
     own = [p for p in players if p[1] == target[1]]
     others = [p for p in players if p[1] != target[1]]
     return draw(own if not others or rng.random() < same else others), target
@@ -200,7 +200,7 @@ def draw(self: TwinImages, numbers: list[int], rng: random.Random, same: float =
         def other_clip(key): return self.cut(recordings[key][speed], first)
         key = rng.choice(sorted(recordings))
         content = blend(content, other_clip(key), draw_blend_shares(rng, blends, len(content)))
-        keys = target_player, rng.choice([k for k in sorted(recordings) if k[0] != "imagined"])
+        keys = target_player, rng.choice(sorted(recordings))
         share = draw_blend_shares(rng, blends, len(content))
         alone = len({instrument for _, instrument in recordings}) == 1
         elsewhere = [name] if alone else self.other_pieces(name, keys)
@@ -246,12 +246,11 @@ def load_twins(run: Run, split: str, performances: tuple[tuple[str, ...], ...] =
 # %% ../nbs/05a_twins.ipynb #etudes-code
 ETUDES = 130  # of 45 s
 
-def load_etudes(run: Run, count: int = ETUDES, corpus: Path | None = None,
-                **options) -> TwinImages:
+def load_etudes(run: Run, count: int = ETUDES, corpus: Path | None = None) -> TwinImages:
     """So many etudes, and the recordings for training of a folder `corpus`, each also a little
-    lower; `options` are those of `render_etudes`. Rendered where they are missing."""
+    lower. Rendered where they are missing."""
     real = real_performances(run, corpus) if corpus else []
-    return TwinImages([render_etudes(run, count, corpus, **options), *real], (0., -2.5))
+    return TwinImages([render_etudes(run, count, corpus), *real], (0., -2.5))
 
 # %% ../nbs/05a_twins.ipynb #c046
 def add_noise(decibels: Tensor, generator: torch.Generator, share: float) -> Tensor:

@@ -81,6 +81,36 @@ def test_rounds_go_on_from_each_other(tmp_path):
     again = train_mst(run, path, rounds, (.25, .75), (), 0)
     for a, b in zip(shipped.unet.state_dict().values(), again.unet.state_dict().values()):
         assert torch.equal(a, b)
+    train_mst(run, path, rounds, (.25, .75), (), 1)  # and a round on an etude, from there
+    info = load_tensors(path)[1]
+    assert info["rounds"] == [1, 1, 1] and len(info["round_scores"]) == 4
+    header = load_tensors(run.folder / "shipped-ldm-etudes" / "last.safetensors")[1]
+    assert header["config"]["start"] == weights_digest(shipped)
+
+
+@needs_synthesizer
+def test_estimates_of_the_mean_and_without_content(tiny, twins):
+    seen = []
+    hook = tiny.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    training = replace(ONE_EPOCH, noise_levels=2, mean_share=.5, drop_content=1.)
+    loss_of(training, tiny, twins)
+    hook.remove()
+    (_, _, t, noise, _, _, without_content), = seen  # of 4 places, each twice
+    last = tiny.config.diffusion.num_timesteps - 1
+    assert (t[:4] == last).all() and not noise[:4].any() and not without_content[:4].any()
+    assert noise[4:].flatten(1).std(1).min() > .5 and without_content[4:].all()
+
+
+def test_what_is_not_seen_changes_nothing(tiny):
+    contents, style = torch.rand(2, 1, 256, 64), torch.rand(1, 1, 256, 128).expand(2, -1, -1, -1)
+    steps, noise = torch.full((2,), 150), torch.randn(1, 64, 16, 8).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        for parameter in tiny.unet.parameters():  # fresh, it would ignore everything
+            parameter.add_(.02)
+        seen, unseen = (tiny(contents, style, steps, noise, contents[:1].expand_as(contents),
+                             without_content=torch.full((2,), dropped)).output
+                        for dropped in (False, True))
+    assert torch.equal(*unseen) and not torch.allclose(*seen)
 
 
 def test_unknown_profile_is_said_in_a_line(capsys):
