@@ -200,7 +200,7 @@ LDM_PRESETS = {
     "report": LDMConfig(),
     "mst": LDMConfig(SHIPPED_AUTOENCODER[0],
                      DiffusionConfig(zero_terminal_snr=True, prediction="v"),
-                     UNetConfig(residual=True),
+                     UNetConfig(residual=True, grid=128),
                      content=True, own_decoder=False)}
 
 # %% ../nbs/04_ldm.ipynb #c058n

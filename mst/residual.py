@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNetConfig', 'Modulation', 'FrameBlock', 'StyleAttention', 'StyleTokens', 'FrameStage', 'join_frames', 'split_frames',
-           'ResidualUNet']
+           'ColumnNorm', 'GridBlock', 'LatentGrid', 'ResidualUNet']
 
 # %% ../nbs/04a_residual.ipynb #imports
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ class UNetConfig:
     width: int = 448        # of a frame
     style_dim: int = 192    # of the style's tokens, and of the condition
     blocks: int = 2         # at each of three places
+    grid: int = 0           # channels of the blocks that look at rows; 0: there are none
+    grid_blocks: int = 6
 
     @classmethod
     def of(cls, num_filters: "int | UNetConfig") -> "UNetConfig":
@@ -122,6 +124,51 @@ def split_frames(x: Tensor, frames: int) -> Tensor:
     "One frame becomes two, `frames` in all: [B, T, 2 width] to [B, frames, width]."
     return x.unflatten(2, (2, -1)).flatten(1, 2)[:, :frames]
 
+# %% ../nbs/04a_residual.ipynb #column-norm
+class ColumnNorm(nn.Module):
+    "Columns of [B, channels, 16, T] to mean 0 and variance 1, then a scale and shift a channel."
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = x.transpose(1, 3).flatten(2)  # [B, T, 16 * channels]
+        normal = F.layer_norm(columns, columns.shape[-1:])
+        return normal.unflatten(2, x.shape[2:0:-1]).transpose(1, 3) * self.weight + self.bias
+
+class GridBlock(nn.Module):
+    """Latents [B, grid, 16, T] to the same: what 3 x 3 convolutions add, scaled and shifted by a
+    condition [B, style_dim] (He et al., 2016; Perez et al., 2018)."""
+    def __init__(self, channels: int, size: int):
+        super().__init__()
+        self.norm = ColumnNorm(channels)
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.film = nn.Linear(size, 2 * channels)
+        nn.init.zeros_(self.second.weight), nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        return x + self.second(F.gelu(self.first(F.gelu(self.norm(x))) * (1 + scale) + shift))
+
+# %% ../nbs/04a_residual.ipynb #grid-code
+class LatentGrid(nn.Module):
+    "Latents [B, in_channels, 16, T] and a condition to [B, out_channels, 16, T]; begins as zeros."
+    def __init__(self, in_channels: int, out_channels: int, config: UNetConfig):
+        super().__init__()
+        self.enter = nn.Conv2d(in_channels, config.grid, 1)
+        self.place = nn.Parameter(torch.zeros(1, config.grid, 16, 1))
+        self.blocks = nn.ModuleList(GridBlock(config.grid, config.style_dim)
+                                    for _ in range(config.grid_blocks))
+        self.leave = nn.Conv2d(config.grid, out_channels, 1)
+        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        x = self.enter(z) + self.place
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.leave(x)
+
 # %% ../nbs/04a_residual.ipynb #c047
 class ResidualUNet(nn.Module):
     """Latents [B, in_channels, 16, T], steps [B] and a style's tokens to [B, out_channels, 16, T]:
@@ -139,6 +186,8 @@ class ResidualUNet(nn.Module):
         self.join = nn.Linear(2 * width, width)
         self.last, self.leave = Modulation(width, size), nn.Linear(width, 16 * out_channels)
         self.keep = nn.Linear(size, 16 * in_channels)
+        self.grid = LatentGrid(in_channels + out_channels, out_channels, config) if config.grid \
+            else None
         for layer in (self.leave, self.keep):
             nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
 
@@ -155,4 +204,5 @@ class ResidualUNet(nn.Module):
         x = self.middle(self.down(join_frames(early)), condition, tokens)  # [B, T / 2, width]
         x = self.join(torch.cat([split_frames(self.up(x), frames), early], -1))  # [B, T, width]
         x = self.leave(self.last(self.decode(x, condition, tokens), condition)).mT
-        return (x + self.weigh_input(columns, condition)).unflatten(1, (-1, 16))
+        x = (x + self.weigh_input(columns, condition)).unflatten(1, (-1, 16))
+        return x if self.grid is None else x + self.grid(torch.cat([z_t, x], 1), condition)
