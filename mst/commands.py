@@ -98,7 +98,7 @@ def transfer_parser() -> argparse.ArgumentParser:
              "folder for several contents, made if its name ends in /; without it, "
              "CONTENT_STYLE.wav in this folder")
     add("--steps", type=int, default=4, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, default=1., metavar="SCALE",
+    add("--guidance", type=parse_guidance, default=1.2, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
     add("--strength", type=finite_float, default=.2,
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
@@ -339,7 +339,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
              "in the environment, the sets of real sound are left out")
     add("--steps", type=positive_int, default=4, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, default=1., metavar="SCALE",
+    add("--guidance", type=parse_guidance, default=1.2, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
     add("--strength", type=finite_float, default=.2,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")

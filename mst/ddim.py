@@ -165,11 +165,11 @@ def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
 @torch.no_grad()
 def estimate_mean(ldm: LDM, z: Tensor,  # latents of the contents [B, C, H, W]
                   styles: dict[str, Tensor],  # what `encode_style` made, for each of them
-                  ) -> Tensor:  # shaped as z
+                  guidance_scale: float | Tensor = 1.) -> Tensor:  # shaped as z
     "What the model expects of a content when it is told no noise at all: the mean."
     last = torch.full((len(z),), ldm.config.diffusion.num_timesteps - 1, device=z.device)
     z_t = ldm.forward_diffusion(z, last, torch.zeros_like(z))
-    return ldm.predict(z_t, last, styles, z)[0]
+    return ldm.predict(z_t, last, styles, z, guidance_scale)[0]
 
 # %% ../nbs/07_ddim.ipynb #c038
 @torch.no_grad()
@@ -188,9 +188,9 @@ def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1
     styles = {k: v.expand(len(z_0), *v.shape[1:]) for k, v in encoded.items()}
     sampler = DDIM(diffusion, num_inference_steps, eta, t)
     noise = draw_like(z_0, generator) if noise is None else noise.to(z_0)
-    start = estimate_mean(ldm, z_0, styles) if from_mean else z_0
-    z_t = diffusion(start, torch.full((len(z_0),), sampler.steps[0], device=z_0.device), noise)
     scale = ldm.choose_guidance(z_0, styles, noise, guidance_scale)
+    start = estimate_mean(ldm, z_0, styles, scale) if from_mean else z_0
+    z_t = diffusion(start, torch.full((len(z_0),), sampler.steps[0], device=z_0.device), noise)
     z_0 = sampler.sample(style_denoiser(ldm, styles, z_0, scale), z_t, generator)
     return ldm.decode(z_0).clamp(0, 1)
 

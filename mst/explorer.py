@@ -134,7 +134,7 @@ def make_choices(contents: dict[str, str | Path]) -> list:
 SLIDERS = {  # first value, lowest, highest, step, and what it does
     "style mixture": (0, 0, 1, .05, "0: the style alone; 1: the second style alone"),
     "timesteps": (4, 1, 50, 1, "of the DDIM sampling: more take longer and change less and less"),
-    "guidance": (1, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
+    "guidance": (1.2, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
     "noise level": (.2, 0, 1, .05, "noise that sampling begins in, on the model's first estimate: "
                                    "0 none, 1 nothing else"),
     "random seed": (0, 0, 99, 1, "of that noise: another seed, another take")}
