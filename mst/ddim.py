@@ -200,8 +200,9 @@ def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50,
                   from_mean: bool = False) -> Transfer:
     "`transfer_images` with all but content and style fixed, on the model's device (notebook 06)."
     device = next(ldm.parameters()).device
-    def sampled(content: Tensor, style: Tensor) -> Tensor:
-        content, style = content.to(device), style.to(device)
+    def sampled(content: Tensor, style: Tensor | dict[str, Tensor]) -> Tensor:
+        content = content.to(device)
+        style = style if isinstance(style, dict) else style.to(device)  # encoded, or images
         noise, generator = one_noise(ldm.encode(content).shape, seed), torch.Generator()
         return transfer_images(ldm, content, style, t, num_inference_steps, eta,
                                generator.manual_seed(seed), noise, guidance_scale, from_mean)
