@@ -6,7 +6,8 @@
 __all__ = ['SOUNDFONTS', 'FOLDERS', 'SAMPLES', 'NOTES_LOCK', 'find_synthesizer', 'installed_soundfont', 'find_soundfont',
            'fluidsynth_command', 'timidity_command', 'synthesizer_command', 'notes_midi', 'run_synthesizer',
            'render_notes', 'pack_samples', 'unpack_notes', 'fetch_samples', 'load_note', 'semitones_off', 'named_notes',
-           'one_layer', 'tabled_notes', 'skip_swell', 'recorded_notes', 'recorded_note', 'add_room', 'play_samples']
+           'note_layers', 'one_layer', 'read_note_table', 'tabled_notes', 'skip_swell', 'levelled_note',
+           'recorded_notes', 'recorded_note', 'add_room', 'play_samples']
 
 # %% ../nbs/00h_render.ipynb #imports
 import os
@@ -47,7 +48,8 @@ SOUNDFONTS = {  # file, without suffix: Debian's package
     "TimGM6mb": "timgm6mb-soundfont",
     "freepats": "freepats",
     "GeneralUser-v1.47": "minuet-data",
-    "A320U": "denemo-data"}
+    "A320U": "denemo-data",
+    "sf_GMbank": "csound-soundfont"}
 FOLDERS = [f"{root}/{folder}" for root in ("/usr/share", "/usr/local/share")
            for folder in ("sounds/sf2", "sounds/sf3", "soundfonts")]
 FOLDERS += [f"{root}/timidity" for root in ("/etc", "/usr/local/etc")]
@@ -257,17 +259,21 @@ def named_notes(folder: Path) -> list[tuple[int, Path]]:
             for path in sorted(folder.glob("*.mp3")) if re.fullmatch("[A-G]s?[0-9]", path.stem)]
 
 # %% ../nbs/00h_render.ipynb #c96a40f8
-def one_layer(records: list[dict]) -> dict[float, str]:
-    "Pitch to file of the layer that most pitches have: of rows file, midi_pitch, velocity_layer."
+def note_layers(records: list[dict]) -> dict[str, dict[float, str]]:
+    "Pitch to file of each loudness: of rows file, midi_pitch, velocity_layer."
     layers = {}
     for row in records:
         pitches = layers.setdefault(row["velocity_layer"], {})
         pitches.setdefault(float(row["midi_pitch"]), row["file"])
-    return max(layers.values(), key=len, default={})
+    return layers
+
+def one_layer(records: list[dict]) -> dict[float, str]:
+    "Pitch to file of the layer that most pitches have: of rows file, midi_pitch, velocity_layer."
+    return max(note_layers(records).values(), key=len, default={})
 
 # %% ../nbs/00h_render.ipynb #a47d5c80
-def tabled_notes(folder: Path) -> list[tuple[float, Path]]:
-    "Pitch and path of one layer of the notes in a folder's table.csv. ValueError names the line."
+def read_note_table(folder: Path) -> list[dict]:
+    "Rows file, midi_pitch, velocity_layer of a folder's table.csv. ValueError names the line."
     (_, header), *rows = csv_records(table := folder / "table.csv") or [(1, [])]
     records = [dict(zip(header, cells)) for _, cells in rows]
     for (line, _), row in zip(rows, records):
@@ -278,7 +284,12 @@ def tabled_notes(folder: Path) -> list[tuple[float, Path]]:
         if Path(name := row.get("file", "")).name != name or not (folder / name).is_file():
             raise ValueError(f"{table}, line {line}: {name!r} is no file in this folder; fetch it, "
                              "or take the line out")
-    return [(pitch, folder / name) for pitch, name in one_layer(records).items()]
+    return records
+
+def tabled_notes(folder: Path) -> list[tuple[float, Path]]:
+    "Pitch and path of one layer of the notes in a folder's table.csv. ValueError names the line."
+    layer = one_layer(read_note_table(folder))
+    return [(pitch, folder / name) for pitch, name in layer.items()]
 
 # %% ../nbs/00h_render.ipynb #6a0e9f53
 def skip_swell(sound: np.ndarray) -> np.ndarray:
@@ -289,19 +300,26 @@ def skip_swell(sound: np.ndarray) -> np.ndarray:
     return sound[start:] * np.minimum(1, np.arange(len(sound) - start, dtype=np.float32) / 441)
 
 # %% ../nbs/00h_render.ipynb #samples-b
+def levelled_note(key: float, path: Path, swells: bool) -> np.ndarray | None:
+    """A recorded note [N] at 44 100 Hz from its beginning on (`swells`: from where it is loud), its
+    first half second of mean power 1; None if it is short, or sounds other than it should."""
+    sound = load_note(path)
+    if len(sound) < 11_025 or abs(semitones_off(sound, key)) >= .6:
+        return None
+    sound = skip_swell(sound) if swells else sound
+    return sound / np.sqrt(np.square(sound[:22_050]).mean())
+
 @lru_cache
 def recorded_notes(folder: Path) -> dict:
     """Single notes {key: samples [N] at 44 100 Hz} of a folder with table.csv, or else of its
     {note}.mp3, from their beginning on, all equally loud.
     A note that sounds other than it should (octaves aside) is left out. ValueError if none remains.
     """
-    folder, notes = Path(folder), {}
+    folder = Path(folder)
     has_table = (folder / "table.csv").is_file()
-    for key, path in (tabled_notes if has_table else named_notes)(folder):
-        sound = load_note(path)
-        if len(sound) >= 11_025 and abs(semitones_off(sound, key)) < .6:
-            sound = skip_swell(sound) if has_table else sound
-            notes[key] = sound / np.sqrt(np.square(sound[:22_050]).mean())
+    paths = (tabled_notes if has_table else named_notes)(folder)
+    notes = {key: levelled_note(key, path, has_table) for key, path in paths}
+    notes = {key: sound for key, sound in notes.items() if sound is not None}
     if not notes:
         raise ValueError(f"{folder}: no recordings of single notes, named as A4.mp3 or Cs3.mp3, or "
                          "listed in table.csv")

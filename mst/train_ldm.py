@@ -33,6 +33,7 @@ from .data import SpectrogramPairDataset, prepare_corpus
 from .features import MelImageToVGGish, load_instrument_net, make_feature_loss
 from .hearing import JUDGE_FILE
 from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
+from .pool import EtudePool, NewEtudes, etude_pools
 from .processes import has_bf16
 from .recordings import corpus_folder
 from .render import SAMPLES, fetch_samples, find_soundfont
@@ -40,7 +41,7 @@ from .run import Run, choose_device, shipped_file
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
 from .twins import (
-    ROUNDS, SHARES, TwinImages, clips_to_images, load_etudes, load_twins)
+    ROUNDS, SHARES, TwinImages, clips_to_images, load_twins)
 
 # %% ../nbs/05_train_ldm.ipynb #c007
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class LDMTraining:
     noisier: float = 1.       # t is T u^(1 / noisier): above 1, more of the noisy steps
     mean_share: float = 0.    # of the estimates, from no noise and no signal: of the mean
     drop_content: float = 0.  # share of the other estimates that do not see the content
+    colour: float = 6.        # dB of an equaliser that target and style share
+    coloured: float = .6      # share of the examples that have one
     max_grad_norm: float | None = None
     label_weight: float = 0.  # of `label_loss`; the report's future work (6)
 
@@ -73,8 +76,8 @@ LDM_TRAINING_PRESETS = {
                        style_weight=0., ema_decay=.999, pairs="twins", vary=True, drop_style=.1,
                        noise_levels=2, noisier=2., max_grad_norm=1.)}
 LDM_TRAINING_PRESETS["etudes"] = replace(  # a further round of preset mst
-    LDM_TRAINING_PRESETS["mst"], epochs=95, learning_rate=4e-4, noisier=1., blends=.4,
-    mean_share=.5, drop_content=.05)
+    LDM_TRAINING_PRESETS["mst"], epochs=31, batch_size=384, learning_rate=1e-3, ema_decay=.9995,
+    noisier=1., blends=.3, mean_share=.5, drop_content=.06, colour=8., coloured=.5)
 
 # %% ../nbs/05_train_ldm.ipynb #c008
 def ldm_training(run: Run) -> LDMTraining:
@@ -107,7 +110,7 @@ class LDMLoss:
     before weighting; those without weight are left out.
     """
     def __init__(self, training: LDMTraining, device: str | torch.device = "cpu",
-                 twins: TwinImages | None = None, kept: CachedImages | None = None):
+                 twins: TwinImages | EtudePool | None = None, kept: CachedImages | None = None):
         self.training, self.device = training, choose_device(device)
         self.twins, self.kept, self.feature_loss = twins, kept, None
         if training.reconstruction_weight or training.style_weight:
@@ -209,7 +212,9 @@ def batch_clips(self: LDMLoss, batch, generator: torch.Generator,
     *clips, names = self.twins.draw(batch.tolist(), random.Random(seed),
                                     blends=self.training.blends * vary)
     clips = [clip.to(self.device) for clip in clips]
-    content, target, style = clips_to_images(clips, generator, vary and self.training.vary)
+    colour = self.training.colour, self.training.coloured
+    content, target, style = clips_to_images(clips, generator, vary and self.training.vary,
+                                             colour=colour)
     labels = [instrument for _, instrument in names]
     if self.training.pairs == "twins":
         return content, style, target, labels
@@ -305,10 +310,11 @@ def attention_throughput(ldm: LDM, content: Tensor, style: Tensor, t: int) -> di
 
 # %% ../nbs/05_train_ldm.ipynb #c048
 def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: str,
-                   train_set: TwinImages, valid_set: TwinImages,
+                   train_set: TwinImages | EtudePool, valid_set: TwinImages | EtudePool,
                    autoencoder: Autoencoder | None = None,
                    start: LDM | None = None) -> tuple[LDM, History]:
-    """A model trained on twins, in `folder` of the run, from the weights of `start`, if given.
+    """A model trained on twins, or on etudes, in `folder` of the run, from the weights of `start`,
+    if given.
 
     Resumes what was interrupted. In 16 bit where the processor multiplies so.
     """
@@ -330,7 +336,8 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     optimizer = torch.optim.AdamW(trained, training.learning_rate, betas=(.9, .99), fused=True)
     steps = training.epochs * math.ceil(len(train_set) / training.batch_size)
     callbacks = [CosineDecay(min(200, max(1, steps // 10))),
-                 *([EMA(training.ema_decay)] if training.ema_decay else [])]
+                 *([EMA(training.ema_decay)] if training.ema_decay else []),
+                 *([NewEtudes(train_set)] if isinstance(train_set, EtudePool) else [])]
     history = train_in(
         run.folder / folder, training.epochs, ldm, loss_fn, optimizer, train_set, valid_set,
         callbacks=callbacks, batch_size=training.batch_size, config=settings, seed=run.seed,
@@ -389,11 +396,11 @@ def joined_card(cards: list[dict], scores: list[dict]) -> dict:
 
 # %% ../nbs/05_train_ldm.ipynb #rounds-all
 def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
-              samples=tuple(SAMPLES), etudes: int = 0) -> LDM:
+              samples=tuple(SAMPLES), etudes: bool = True) -> LDM:
     """The model of preset `mst` as it ships, trained in the run's folder, saved at `path`; resumes.
 
-    The rounds, a mean of their weights, and from there so many etudes, if any, with the recordings
-    that MST_CORPUS names.
+    The rounds, a mean of their weights, and from there a round on `etudes`, in profile full with
+    the recordings that MST_CORPUS names.
     """
     for program in samples:  # what needs npm should not fail in the last round
         fetch_samples(program, find_soundfont("tonejs"))
@@ -404,9 +411,9 @@ def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
         scores.append({take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96))
                        for take, twins in validation.items()})
         return ldm
-    def learn(folder, training, train_set, start):
-        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, train_set,
-                                      valid_set, autoencoder, start)
+    def learn(folder, training, sets, start):
+        ldm, history = train_on_twins(run, LDM_PRESETS["mst"], training, folder, *sets,
+                                      autoencoder, start)
         curves = {name: [round(v, 4) for v in history[f"{name}_loss"]]
                   for name in ("train", "valid")}
         cards.append(training_card(run, history, training) | {"curves": curves})
@@ -414,12 +421,14 @@ def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
     for k, (epochs, performances, semitones, blends) in enumerate(rounds):
         training = replace(LDM_TRAINING_PRESETS["mst"], epochs=epochs, blends=blends)
         models.append(learn("shipped-ldm" + "-more" * k, training,
-                            load_twins(run, "train", performances, semitones), models[-1]))
+                            (load_twins(run, "train", performances, semitones), valid_set),
+                            models[-1]))
     ldm = score(mean_weights(models[1:], shares))
     if etudes:
         training = LDM_TRAINING_PRESETS["etudes"]
         training = replace(training, epochs=run.pick(1, 1, training.epochs))
-        ldm = learn("shipped-ldm-etudes", training, load_etudes(run, etudes, corpus_folder()), ldm)
+        corpus = run.pick(None, None, corpus_folder())
+        ldm = learn("shipped-ldm-etudes", training, etude_pools(run, corpus), ldm)
     save_ldm(path, ldm, autoencoder, joined_card(cards, scores))
     return ldm
 

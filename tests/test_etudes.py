@@ -1,58 +1,176 @@
-"""Etudes by casts, and recordings beside casts that play the same notes."""
+"""Who plays etudes, recordings among those who play the same notes, and the pool that they fill."""
+import random
+import sys
+
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
-from mst.etudes import FONTS, four_makers, fonts_of, real_performances
+from mst.pool import (
+    ALIGNED, ALONE, ETUDE, PERSONAS, EtudePool, NewEtudes, Performance, recorded_places)
+from mst.players import (
+    FONTS, FontSynth, SingleNotes, draw_timbre, find_makers, load_fluidsynth, play_by_rule,
+    tabled_makers)
 from mst.recordings import UNHEARD_MAKERS, read_recordings
+from mst.render import RENDER_RATE
 from mst.run import Run, shipped_file
+from mst.takes import HELD_OUT_TAKE, TAKES
 from mst.twins import TwinImages
 from test_render import needs_synthesizer
 
-ALIGNED, ALONE = "john-garner_bwv1002_mov8", "betts_schumann_traumerei"
+NOTE = torch.tensor([[.2, 1., 69, 90]])
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Two of the table's recordings, tones, of which one has an alignment; and single notes of two
-    harps, of which one is kept unheard."""
+    """Two of the table's recordings, tones, of which one has an alignment; and single notes of
+    pianos, and of harps, of which one is kept unheard."""
     rows = {row.path: row for row in read_recordings(shipped_file("data/recordings.csv"))}
-    paths = [path for path in rows if ALIGNED in path and rows[path].kind == "performance"
-             or ALONE in path]
-    makers = "samples/harp/etherealwinds", "samples/piano"
-    notes = [path for path in rows if path.startswith(makers)]
+    paths = [path for path in rows if "john-garner_bwv1002_mov8" in path
+             and rows[path].kind == "performance" or "betts_schumann_traumerei" in path]
+    notes = [path for path in rows if path.startswith(("samples/harp", "samples/piano"))
+             and rows[path].pitch is not None]
+    table = "file,midi_pitch,velocity_layer\n"
     for path in (*paths, *notes):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp_path / path, "wb") as f:
-            sf.write(f, .1 * np.sin(np.arange(8 * 22050) / 10), 22050, format="FLAC")
-        (tmp_path / path).with_name("table.csv").touch()
+        place = tmp_path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(place, "wb") as f:
+            sf.write(f, .1 * np.sin(np.arange(40 * 2205) / 10), 2205, format="FLAC")
+        if path in notes:
+            list_of_notes = place.with_name("table.csv")
+            text = list_of_notes.read_text() if list_of_notes.exists() else table
+            row = rows[path]
+            list_of_notes.write_text(f"{text}{place.name},{row.pitch:g},{row.layer}\n")
     folder = tmp_path / "alignments" / "violin" / "bach-violin"
-    for name, text in (("alignments", "start,end\n0.5,1\n1,2\n"), ("notes", "pitch\n69\n72\n")):
+    times = "".join(f"{k},{k + 1}\n" for k in range(1, 31))
+    for name, text in (("alignments", f"start,end\n{times}"), ("notes", "pitch\n" + "69\n" * 30)):
         (folder / name).mkdir(parents=True)
-        (folder / name / f"{ALIGNED}.csv").write_text(text)
+        (folder / name / "john-garner_bwv1002_mov8.csv").write_text(text)
     return tmp_path
 
 
-def test_nobody_who_is_kept_unheard_is_in_a_cast(corpus):
-    players = four_makers(FONTS, corpus)
-    assert not {corpus / "samples" / place for place, _ in UNHEARD_MAKERS.values()} & {
-        maker for makers in players.values() for maker, _ in makers}
-    assert sum(maker not in FONTS for maker, _ in players["piano"]) > 1
+class Tones:
+    """An ensemble of a piano and of a violin, which play one tone and its octave, the higher the
+    higher the etude's number."""
+    device, seconds = torch.device("cpu"), 10
+
+    def notes(self, number):
+        return NOTE
+
+    def by_fonts(self, name, notes):
+        return []
+
+    def perform(self, name, notes, by_fonts, recording=None):
+        hz = 200 + 20 * (int(name) if name.isdigit() else 0)
+        times = torch.arange(self.seconds * RENDER_RATE) / RENDER_RATE
+        sounds = torch.stack([torch.sin(2 * torch.pi * hz * k * times) for k in (1, 2)])
+        names, kinds = ("piano", "violin"), ("four", "four")
+        if recording:
+            sounds = torch.cat([sounds, recording[1][None]])
+            names, kinds = (*names, recording[0]), (*kinds, "real")
+        return Performance(sounds, names, kinds)
 
 
-def test_only_the_whole_profile_needs_npm():
-    assert fonts_of(Run(profile="smoke")) == FONTS and "tonejs" in fonts_of(Run(profile="full"))
+def test_nobody_who_is_kept_unheard_plays(corpus):
+    makers = tabled_makers(corpus)
+    folders = {path.parent for maker in makers for _, path in maker.paths}
+    assert not {corpus / "samples" / place for place, _ in UNHEARD_MAKERS.values()} & folders
+    assert {folder.parent.name for folder in folders} >= {"piano"}
+    assert TAKES[HELD_OUT_TAKE].soundfont not in FONTS
+
+
+def test_every_loudness_is_a_maker(corpus):
+    makers = tabled_makers(corpus)
+    layers = {}
+    for maker in makers:
+        layers.setdefault(maker.paths[0][1].parent, set()).add(maker.name)
+    assert max(map(len, layers.values())) > 1
+    assert len({maker.name for maker in makers}) == len(makers)
+
+
+def test_only_the_whole_profile_needs_npm(monkeypatch):
+    monkeypatch.setattr("mst.players.named_makers", lambda folder: ["asked"])
+    assert find_makers(Run(profile="smoke")) == find_makers(Run(profile="quick")) == []
+    assert find_makers(Run(profile="full")) == ["asked"]
+
+
+def test_without_the_library_a_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)  # an ImportError
+    with pytest.raises(FileNotFoundError, match="apt-get install") as told:
+        load_fluidsynth()
+    assert "\n" not in str(told.value)
 
 
 @needs_synthesizer
-def test_a_recording_with_an_alignment_has_a_cast(corpus, monkeypatch):
-    monkeypatch.setattr("mst.etudes.four_makers", lambda fonts, _: four_makers(fonts))
-    monkeypatch.setattr(Run, "root", corpus)
-    by_player = {next(iter(p)): p for p in real_performances(Run(profile="smoke"), corpus)}
-    assert set(by_player) == {"recorded John Garner", "recorded Donald Betts"}
-    assert len(by_player["recorded Donald Betts"]) == 1
-    cast = by_player["recorded John Garner"]
-    assert sum(map(len, cast.values())) == 1 + 2 * 4 + 3
-    twins = TwinImages([{k: v for k, v in cast.items() if k in ("recorded John Garner", *FONTS)}])
-    (name, recordings), = twins.pieces
-    assert name == ALIGNED and ("recorded John Garner", "violin") in recordings
+def test_a_synthesizer_begins_a_piece_in_silence():
+    synth = FontSynth()
+    synth.play(torch.tensor([[0., 5., 60, 127]]), 1, "FluidR3_GM", 19)  # an organ that goes on
+    sound = synth.play(torch.tensor([[.5, .6, 60, 90]]), 1, "FluidR3_GM", 0)
+    assert np.abs(sound[:10_000]).max() < 1e-4 < 1e-2 < np.abs(sound).max()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_instrument_of_rules_sounds(seed):
+    timbre, generator = draw_timbre(random.Random(seed)), torch.Generator().manual_seed(seed)
+    notes = torch.tensor([[0., .01, 0, 1], [.1, 3., 127, 127], [.2, .2, 60, 64]])
+    sound = play_by_rule(notes, RENDER_RATE, timbre, generator)
+    assert sound.shape == (RENDER_RATE,) and sound.isfinite().all() and sound.abs().max() > 1e-4
+    assert play_by_rule(notes[:0], 100, timbre, generator).abs().max() == 0
+
+
+def test_no_single_notes_no_makers():
+    assert SingleNotes([]).makers == []
+
+
+def test_recordings_in_places(corpus):
+    places = {place.name: place for place in recorded_places(corpus, 20)}
+    aligned = {name for name, place in places.items() if place.notes is not None}
+    assert {name.split()[0] for name in aligned} == {"john-garner_bwv1002_mov8"}
+    assert len(aligned) == 2  # of 40 s
+    for place in places.values():
+        assert len(place.sound) == 20 * RENDER_RATE
+
+
+def test_recordings_stay_in_the_pool_and_etudes_go(corpus):
+    places = recorded_places(corpus, Tones.seconds)
+    aligned = sum(place.notes is not None for place in places)
+    pool = EtudePool(Tones(), 8, size=2, begin=1, every=1, places=places, lengths=((128, 128),))
+    pool.keep_up()
+    kinds = pool.kinds.tolist()
+    assert kinds.count(ETUDE) == 1 and kinds.count(ALIGNED) == aligned
+    assert kinds.count(ALONE) == PERSONAS * (len(places) - aligned)
+    pool.steps = 5
+    before = pool.images.clone()
+    pool.keep_up()
+    assert pool.newest == 6 and pool.kinds.tolist().count(ETUDE) == 2
+    rows = pool.rows[2:].tolist()
+    assert torch.equal(before[min(rows):], pool.images[min(rows):])
+
+
+def test_a_pool_goes_on_where_it_was():
+    pool = EtudePool(Tones(), 8, size=3, begin=2, every=2)
+    clock = NewEtudes(pool)
+    for _ in range(5):
+        pool.draw([0, 1], random.Random(0))
+        clock.after_step(None)
+    again = EtudePool(Tones(), 8, size=3, begin=2, every=2)
+    NewEtudes(again).load_state(clock.state())
+    for one, other in zip(pool.draw([0] * 8, random.Random(1)), again.draw([0] * 8,
+                                                                          random.Random(1))):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    assert torch.equal(pool.images, again.images)
+
+
+def test_content_and_target_are_the_same_place():
+    """Their tones are an octave apart, the style's is the target's."""
+    pool = EtudePool(Tones(), 8, size=1, lengths=((128, 128),))
+    content, target, style, names = pool.draw([0] * 16, random.Random(0), same=0.)
+    def loudest(clips): return clips[:, 0].float().mean(2).argmax(1)
+    assert torch.equal(loudest(target), loudest(style))
+    for a, b, (one, other) in zip(loudest(content), loudest(target), names):
+        assert {one, other} == {"piano", "violin"} and (a < b) == (other == "violin")
+
+
+def test_the_pool_keeps_what_twins_keep():
+    assert EtudePool(Tones(), 8, size=1).log_mel.config.max_db == TwinImages.range_db

@@ -65,7 +65,7 @@ def test_rounds_go_on_from_each_other(tmp_path):
     call has nothing left to do."""
     run, path = Run(profile="smoke", out=str(tmp_path)), tmp_path / "ldm.safetensors"
     rounds = ((1, (("plain",),), (-1.5,), 0.), (1, (("plain",),), (-4.,), .5))
-    shipped = train_mst(run, path, rounds, (.25, .75), (), 0)
+    shipped = train_mst(run, path, rounds, (.25, .75), (), False)
     info = load_tensors(path)[1]
     assert info["rounds"] == [1, 1] and len(info["round_scores"]) == 3
     assert [len(v) for v in info["curves"].values()] == [2, 2]
@@ -78,10 +78,10 @@ def test_rounds_go_on_from_each_other(tmp_path):
     for name, value in shipped.unet.state_dict().items():
         mean = torch.lerp(weights[0]["unet." + name], weights[1]["unet." + name], .75)
         torch.testing.assert_close(value, mean, atol=1e-6, rtol=0)
-    again = train_mst(run, path, rounds, (.25, .75), (), 0)
+    again = train_mst(run, path, rounds, (.25, .75), (), False)
     for a, b in zip(shipped.unet.state_dict().values(), again.unet.state_dict().values()):
         assert torch.equal(a, b)
-    train_mst(run, path, rounds, (.25, .75), (), 1)  # and a round on an etude, from there
+    train_mst(run, path, rounds, (.25, .75), ())  # and a round on etudes, from there
     info = load_tensors(path)[1]
     assert info["rounds"] == [1, 1, 1] and len(info["round_scores"]) == 4
     header = load_tensors(run.folder / "shipped-ldm-etudes" / "last.safetensors")[1]

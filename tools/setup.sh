@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
 synthesizer="fluidsynth timidity ffmpeg"
-soundfonts="fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont freepats minuet-data denemo-data"
+soundfonts="fluid-soundfont-gm musescore-general-soundfont-small timgm6mb-soundfont freepats minuet-data denemo-data csound-soundfont"
 tex="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended lmodern"
 tests="chromium poppler-utils" # only for make test
 hosted=; [ "${1:-}" != hosted ] || { hosted=yes; tex=; tests=; }
