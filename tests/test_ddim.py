@@ -104,7 +104,7 @@ def tiny():
     """Preset mst with a small random network."""
     torch.manual_seed(0)
     config = LDM_PRESETS["mst"]
-    small = replace(config.unet, width=64, style_dim=32, blocks=1)
+    small = replace(config.unet, width=64, style_dim=32, blocks=1, grid=16)
     ldm = LDM(replace(config, unet=small), load_autoencoder()).eval()
     for p in ldm.unet.parameters():
         torch.nn.init.normal_(p, std=.05)

@@ -11,7 +11,7 @@ from mst.ldm import (
     relative_change, save_ldm)
 
 CONFIG = replace(LDM_PRESETS["mst"],
-                 unet=replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1))
+                 unet=replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1, grid=16))
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class Images(Dataset):
 def make(folder, epochs, callbacks=(), parts=1, **options):
     torch.set_num_threads(1), torch.manual_seed(0)
     preset = LDM_PRESETS["mst"]
-    config = replace(preset, unet=replace(preset.unet, width=64, style_dim=32, blocks=1))
+    config = replace(preset, unet=replace(preset.unet, width=64, style_dim=32, blocks=1, grid=16))
     ldm = LDM(config, Autoencoder(config.autoencoder))
     training = replace(LDM_TRAINING_PRESETS["mst"], pairs="strangers")
     trained = [p for p in ldm.parameters() if p.requires_grad]

@@ -25,7 +25,7 @@ def twins():
 @pytest.fixture(scope="module")
 def tiny():
     torch.manual_seed(0)
-    small = replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1)
+    small = replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1, grid=16)
     return LDM(replace(LDM_PRESETS["mst"], unet=small), load_autoencoder())
 
 
