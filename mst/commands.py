@@ -42,7 +42,8 @@ from .run import (
     positive_int, print_table)
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
-from .sound import RATE, SoundTransfer, encode_style_clip, load_transfer, transfer_file
+from .sound import (
+    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, load_transfer, transfer_file)
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -97,10 +98,10 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
              "folder for several contents, made if its name ends in /; without it, "
              "CONTENT_STYLE.wav in this folder")
-    add("--steps", type=int, default=4, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, default=1.2, metavar="SCALE",
+    add("--steps", type=int, default=STEPS, help="DDIM steps (%(default)s)")
+    add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
-    add("--strength", type=finite_float, default=.2,
+    add("--strength", type=finite_float, default=STRENGTH,
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
     add("--seed", type=parse_seed, default=0, help="of the noise (%(default)s)")
@@ -338,10 +339,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--corpus", metavar="FOLDER",
         help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
              "in the environment, the sets of real sound are left out")
-    add("--steps", type=positive_int, default=4, help="DDIM steps (%(default)s)")
-    add("--guidance", type=parse_guidance, default=1.2, metavar="SCALE",
+    add("--steps", type=positive_int, default=STEPS, help="DDIM steps (%(default)s)")
+    add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
-    add("--strength", type=finite_float, default=.2,
+    add("--strength", type=finite_float, default=STRENGTH,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"):
         add(f"--{name}", metavar="FILE", help="weights of another one than ships")

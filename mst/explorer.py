@@ -36,7 +36,8 @@ from .opening import AUDIO_SUFFIXES, as_sound, open_sound
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, SCORES, corpus_root, read_scores
 from .sound import (
-    HOP, OVERLAP, RATE, STYLES, WINDOW, SoundTransfer, mix_styles, transfer_file)
+    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, mix_styles,
+    transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -133,10 +134,12 @@ def make_choices(contents: dict[str, str | Path]) -> list:
 # %% ../nbs/07c_explorer.ipynb #8aabea06
 SLIDERS = {  # first value, lowest, highest, step, and what it does
     "style mixture": (0, 0, 1, .05, "0: the style alone; 1: the second style alone"),
-    "timesteps": (4, 1, 50, 1, "of the DDIM sampling: more take longer and change less and less"),
-    "guidance": (1.2, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
-    "noise level": (.2, 0, 1, .05, "noise that sampling begins in, on the model's first estimate: "
-                                   "0 none, 1 nothing else"),
+    "timesteps": (STEPS, 1, 50, 1,
+                  "of the DDIM sampling: more take longer and change less and less"),
+    "guidance": (GUIDANCE, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
+    "noise level": (STRENGTH, 0, 1, .05,
+                    "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
+                    "nothing else"),
     "random seed": (0, 0, 99, 1, "of that noise: another seed, another take")}
 
 def make_sliders() -> list:

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .audio import interpolate_samples
-from .recordings import UNHEARD_MAKERS, find_on_disk, read_recordings, select_recordings
+from .recordings import UNHEARD_MAKERS, makers, read_recordings
 from .render import (
     SAMPLES, fetch_samples, find_soundfont, levelled_note, named_notes, note_layers,
     read_note_table)
@@ -304,20 +304,16 @@ def named_makers(folder: Path) -> list[Maker]:
 def tabled_makers(corpus: Path) -> list[Maker]:
     """Every loudness of the makers to train on that are in a folder of recordings, with their
     table.csv; none that is kept unheard."""
-    rows = select_recordings(read_recordings(shipped_file("data/recordings.csv")), "samples",
-                             "train")
-    there, _ = find_on_disk(rows, corpus)
-    unheard = {Path(place).name for place, _ in UNHEARD_MAKERS.values()}
-    places = sorted({(corpus / row.path).parent for row in there if row.pitch is not None})
-    makers = []
-    for place in places:
-        if place.name in unheard or not (place / "table.csv").is_file():
+    rows = read_recordings(shipped_file("data/recordings.csv"))
+    unheard, found = {Path(place).name for place, _ in UNHEARD_MAKERS.values()}, []
+    for name, place in makers(rows, corpus, "train").items():
+        if name in unheard:
             continue
         instrument = place.parent.name.replace("guitar", "acoustic_guitar")
         for layer, notes in note_layers(read_note_table(place)).items():
-            paths = tuple((pitch, place / name) for pitch, name in notes.items())
-            makers.append(Maker(f"{place.name} {layer}", instrument, paths, True))
-    return makers
+            paths = tuple((pitch, place / file) for pitch, file in notes.items())
+            found.append(Maker(f"{name} {layer}", instrument, paths, True))
+    return found
 
 # %% ../nbs/00m_players.ipynb #bank-code
 NOTE_SECONDS = 5.5

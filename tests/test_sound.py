@@ -2,9 +2,11 @@
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 from mst.sound import (
-    HOP, RATE, SUFFIXES, WINDOW, load_transfer, restyle, transfer_file, windows)
+    HOP, RATE, SUFFIXES, WINDOW, encode_style_clip, load_transfer, mix_styles, restyle,
+    transfer_file, windows)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,14 @@ def test_who_sits_on_the_left_stays_there(violin):
 def test_silence_stays_silence(violin):
     blocks = list(restyle(lambda: [np.zeros((5000, 1), np.float32)], RATE, 1, violin))
     assert np.array_equal(np.concatenate(blocks), np.zeros((5000, 1)))
+
+
+def test_styles_of_one_clip_and_of_three_are_mixed(violin):
+    short, long = (noise(seconds * RATE)[:, 0] for seconds in (3, 9))
+    one, three = (encode_style_clip(violin.ldm, style)["tokens"] for style in (short, long))
+    assert three.shape[1] == 3 * one.shape[1]
+    mixed = mix_styles(violin.ldm, short, long, .25)["tokens"]
+    torch.testing.assert_close(mixed, .75 * one.repeat(1, 3, 1) + .25 * three)
 
 
 def test_what_is_no_style():
