@@ -53,7 +53,7 @@ def ablation_chain() -> dict[str, tuple[LDMConfig, LDMTraining]]:
              ("varied clips", {}, {"vary": True}),
              ("two noise levels each", {}, {"noise_levels": 2}),
              ("noisier", {}, {"noisier": 2.}),
-             ("size", {"unet": LDM_PRESETS["mst"].unet}, {}),
+             ("size", {"unet": replace(LDM_PRESETS["mst"].unet, grid=0)}, {}),
              ("averaged weights, clipped gradients", {}, {"ema_decay": .99, "max_grad_norm": 1.})]
     settings = {}
     for name, of_config, of_training in steps:
