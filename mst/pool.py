@@ -385,7 +385,7 @@ VALIDATION = 1_000_000  # the first number of the etudes to validate with
 
 def etude_pools(run: Run, corpus: Path | None = None) -> tuple[EtudePool, EtudePool]:
     """Pools to train on and to validate with; `corpus` is a folder of recordings, for more makers,
-    and for real players. In profile full they need 4 GB on the device, and npm."""
+    and for real players. In profile full they need 3 GB on the device, and npm."""
     ensemble = Ensemble(run, corpus, run.pick(16, ETUDE_SECONDS, ETUDE_SECONDS))
     train = EtudePool(ensemble, run.pick(8, 384, 200 * 384), size=run.pick(2, 16, 320),
                       begin=run.pick(1, 16, 64), every=run.pick(1, 30, 30),
