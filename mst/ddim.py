@@ -140,25 +140,32 @@ def style_denoiser(ldm: LDM,
 
 # %% ../nbs/07_ddim.ipynb #c037
 @torch.no_grad()
-def generate(ldm: LDM, style: Tensor,  # images [B, 1, 128, T'] in [0, 1]
+def generate(ldm: LDM,
+             style: Tensor | dict[str, Tensor],  # images [B, 1, n_mels, T'], or what is encoded
              num_inference_steps: int = 50, eta: float = 0.,
              generator: torch.Generator | None = None,
              frames: int | None = None,  # of the result, a multiple of 8; None: as the style
-             noise: Tensor | None = None,  # where to start; None: drawn from `generator`
-             ) -> Tensor:  # images [B, 1, 128, frames] in [0, 1]
-    "Images from pure noise and a style (report, 4.8)."
+             noise: Tensor | None = None,  # latents to start from; None: drawn from `generator`
+             guidance_scale: float = 1.,
+             ) -> Tensor:  # images [B, 1, n_mels, frames] in [0, 1]
+    """Images from pure noise and a style (report, 4.8).
+
+    A model that sees a content sees zeros, as in those examples of training that had none; one
+    that had no such examples (`LDMTraining.drop_content`) has not learned what they mean.
+    """
     size = ldm.config.autoencoder
-    if ldm.config.content:
-        raise ValueError("this model plays a content, and cannot generate without one: use "
-                         "transfer_images")
-    factor, frames = 2 ** size.num_downsamples, frames or style.shape[-1]
-    if frames % factor:
-        raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
     if noise is None:
+        if isinstance(style, dict):
+            raise ValueError("an encoded style does not say how long the result is: give noise")
+        factor, frames = 2 ** size.num_downsamples, frames or style.shape[-1]
+        if frames % factor:
+            raise ValueError(f"frames must be a multiple of {factor}, got {frames}")
         shape = len(style), size.latent_dim, 128 // factor, frames // factor
         noise = draw_like(style.new_empty(shape), generator)
-    sampler = DDIM(ldm.forward_diffusion, num_inference_steps, eta)
-    z_0 = sampler.sample(style_denoiser(ldm, style), noise.to(style), generator)
+    noise = noise.to(ldm.forward_diffusion.betas)
+    content = torch.zeros_like(noise) if ldm.config.content else None
+    predict = style_denoiser(ldm, style, content, guidance_scale)
+    z_0 = DDIM(ldm.forward_diffusion, num_inference_steps, eta).sample(predict, noise, generator)
     return ldm.decode(z_0).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #mean-code
@@ -215,13 +222,15 @@ def sharpness(images: Tensor) -> Tensor:
     return (across + up) / 2
 
 # %% ../nbs/07_ddim.ipynb #c052
-def nearest_lsd(images: Tensor, collection: Tensor, skip_equal: bool = False) -> Tensor:
-    """LSD from each image [B, 1, 128, T] to the nearest in `collection` [N, 1, 128, T], [B].
+def nearest_lsd(images: Tensor, collection: Tensor, skip_equal: bool = False,
+                max_db: float = 80.) -> Tensor:
+    """LSD from each image [B, 1, n_mels, T] to the nearest in `collection` [N, 1, n_mels, T], [B].
 
-    `skip_equal` leaves out what is equal to the image.
+    `skip_equal` leaves out what is equal to the image; `max_db` is what the value 1 spans.
     """
-    distances = torch.stack([log_spectral_distance(collection, image[None].expand_as(collection))
-                             for image in images])  # [B, N]
+    distances = torch.stack([
+        log_spectral_distance(collection, image[None].expand_as(collection), max_db)
+        for image in images])  # [B, N]
     if skip_equal:
         distances = distances.masked_fill(distances == 0, float("inf"))
     return distances.amin(1)

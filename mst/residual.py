@@ -22,6 +22,7 @@ class UNetConfig:
     num_filters: int = 64
     num_heads: int = 4
     time_dim: int = 128  # equals the channels after the second convolution, where the time is added
+    time_embedding: str = "sinusoidal"  # or "learned": frequencies that are learned
     residual: bool = False  # the UNet over time instead of the report's; what follows is its size
     width: int = 448        # of a frame
     style_dim: int = 192    # of the style's tokens, and of the condition

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mst.autoencoder import load_autoencoder
-from mst.ddim import DDIM, ddim_timesteps, generate, transfer_images
+from mst.ddim import DDIM, ddim_timesteps, generate, style_denoiser, transfer_images
 from mst.ldm import LDM, LDM_PRESETS, ForwardDiffusion
 
 DIFFUSION = ForwardDiffusion()
@@ -143,6 +143,16 @@ def test_chosen_guidance_is_the_one_that_is_given(tiny, clips):
         torch.testing.assert_close(chosen, given, atol=1e-4, rtol=0)
 
 
-def test_a_model_that_sees_a_content_cannot_do_without(tiny, clips):
-    with pytest.raises(ValueError, match="cannot generate without one"):
-        generate(tiny, clips[1], 2)
+def test_a_model_that_sees_a_content_generates_without_one(tiny, clips):
+    style = clips[1]
+    drawn = generate(tiny, style, 2, generator=seeded())
+    nothing = style_denoiser(tiny, style, torch.zeros(2, 64, 16, 8))
+    noise = torch.randn(2, 64, 16, 8, generator=seeded())
+    walked = tiny.decode(DDIM(tiny.forward_diffusion, 2).sample(nothing, noise)).clamp(0, 1)
+    torch.testing.assert_close(drawn, walked)
+    tokens = {k: v[:1] for k, v in tiny.encode_style(style).items()}  # one style for all noises
+    assert generate(tiny, tokens, 2, noise=noise, guidance_scale=2.).shape == style.shape
+    with pytest.raises(ValueError, match="multiple of 8"):
+        generate(tiny, style, 2, frames=60)
+    with pytest.raises(ValueError, match="give noise"):
+        generate(tiny, tokens, 2, frames=64)

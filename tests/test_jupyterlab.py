@@ -1,5 +1,5 @@
-"""A notebook runs from top to bottom in JupyterLab, driven in headless Chromium as a reader
-would."""
+"""A notebook runs from top to bottom in JupyterLab, and the explorer's key works there, driven in
+headless Chromium as a reader would."""
 import secrets
 import time
 import urllib.request
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM,
 
 @pytest.fixture
 def lab(tmp_path):
-    """The address of a JupyterLab, with a token, on a copy of the project."""
+    """A copy of the project, and a function from its notebooks to their addresses, with a token,
+    in a JupyterLab."""
     project = copy_project(tmp_path / "project")
     port, token = free_port(), secrets.token_hex(16)
     homes = {f"JUPYTER_{n}_DIR": str(tmp_path / n) for n in ("CONFIG", "DATA", "RUNTIME")}
@@ -35,19 +36,19 @@ def lab(tmp_path):
         except (URLError, OSError):
             return False
     with served(command, project, tmp_path / "lab.log", ready, **homes):
-        yield project, f"{url}/lab/tree/{NOTEBOOK}?token={token}&reset"
+        yield project, lambda notebook: f"{url}/lab/tree/{notebook}?token={token}&reset"
 
 
 def test_run_all_cells(lab, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
-    project, url = lab
+    project, address = lab
     path = project / NOTEBOOK
     expected = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
-        page.goto(url)
+        page.goto(address(NOTEBOOK))
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.get_by_role("menuitem", name="Edit", exact=True).click()
@@ -77,3 +78,57 @@ def test_run_all_cells(lab, tmp_path):
     counts = [c.execution_count for c in cells if c.source.strip()]
     assert counts == list(range(1, len(counts) + 1)), counts
     assert any(c.outputs for c in cells)
+
+
+PANEL = """
+import numpy as np
+import soundfile as sf
+from mst.explorer import Explorer
+
+time = np.arange(4 * 22_050) / 22_050
+sf.write("tone.wav", .1 * np.sin(2 * np.pi * 440 * time) * np.exp(-time % .5), 22_050)
+Explorer({"a tone": "tone.wav"})
+"""
+
+
+def test_the_key_goes_from_before_to_after(lab, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    project, address = lab
+    cells = [nbformat.v4.new_code_cell(source) for source in (PANEL.strip(), "# here one writes")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel),
+                   project / "nbs" / "panel.ipynb")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(address("nbs/panel.ipynb"))
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        content, result = (page.locator(f".mst-{view} audio") for view in ("content", "result"))
+        content.wait_for()
+        page.get_by_role("button", name="play", exact=True).click()
+        page.get_by_text("times real time").wait_for()
+        result.wait_for()
+        for player in (content, result):
+            player.evaluate("a => { a.playbackRate = .1; }")  # no end
+        content.evaluate("a => { a.currentTime = 2; return a.play(); }")
+
+        def expect_playing(after, before):
+            playwright.expect(after).to_have_js_property("paused", False)
+            playwright.expect(before).to_have_js_property("paused", True)
+        page.locator(".mst-content b").click()  # in the panel
+        page.keyboard.press("t")
+        expect_playing(result, content)
+        assert 2 <= result.evaluate("a => a.currentTime") < 3
+        page.locator(".jp-InputPrompt").last.click()  # on a cell, not in it
+        page.keyboard.press("t")
+        expect_playing(content, result)
+        editor = page.locator(".jp-Notebook .cm-content").last
+        editor.click()  # in it, where t is a letter
+        page.keyboard.type("tt")
+        playwright.expect(editor).to_contain_text("tt")
+        expect_playing(content, result)
+        page.screenshot(path=tmp_path / "panel.png")
+        browser.close()
