@@ -10,6 +10,7 @@ a network; what cannot be had is said, and has no row. Interrupted, it goes on w
 import argparse
 import statistics
 from dataclasses import replace
+from functools import cache
 
 import measure
 import torch
@@ -64,6 +65,7 @@ def feature_configs(run):
     return configs, (quarter[1], whole[1])
 
 
+@cache  # two tables share its clips, and what was transcribed
 class Trainer:
     """Trains on our latents, on one performance, and listens."""
 

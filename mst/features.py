@@ -10,6 +10,7 @@ __all__ = ['FEATURE_FILE', 'ARRAY_PARTS', 'ALEXNET', 'mel_centers', 'interpolati
 
 # %% ../nbs/02a_features.ipynb #imports
 import importlib.util
+import io
 import math
 import pickle
 import socket
@@ -307,8 +308,8 @@ def compare(self: VGGishFeatureLoss, y: Tensor,
         return [torch.stack(parts).sum() for parts in losses]
 
 # %% ../nbs/02a_features.ipynb #c054
-ARRAY_PARTS = {(module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-               for name in ("_reconstruct",)} | {("numpy", "ndarray"), ("numpy", "dtype")}
+ARRAY_PARTS = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"),
+               ("numpy._core.multiarray", "_reconstruct")}  # the last is the first since numpy 2
 
 class ArrayUnpickler(pickle.Unpickler):
     "Reads numpy's arrays, and nothing that could run."
@@ -333,20 +334,17 @@ def load_lpips(path: str | Path | None = None) -> tuple[nn.Sequential, list[Tens
     """AlexNet's convolutions, and LPIPS's weights of the channels [C, 1, 1] behind each of them.
     ValueError if the file holds something else."""
     path = path or lpips_file()
-    layers, weights = nn.Sequential(), []
+    layers, weights, data = nn.Sequential(), [], Path(path).read_bytes()
     try:
-        with open(path, "rb") as file:
-            tree = ArrayUnpickler(file).load()
+        tree = ArrayUnpickler(io.BytesIO(data)).load()
         for k, (n_in, n_out, width) in enumerate(ALEXNET):
             conv = nn.Conv2d(n_in, n_out, width, 4 if k == 0 else 1, min(width // 2, 2))
             arrays = tree["AlexNet_0"][f"Conv_{k}"]
             conv.load_state_dict({"weight": torch.tensor(arrays["kernel"]).permute(3, 2, 0, 1),
                                   "bias": torch.tensor(arrays["bias"])})
             layers.extend([conv, nn.ReLU(), *[nn.MaxPool2d(3, 2)] * (k < 2)])
-            weights.append(torch.tensor(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"]))
-            weights[-1] = weights[-1].view(n_out, 1, 1)
-    except OSError:
-        raise
+            weight = torch.tensor(tree[f"NetLinLayer_{k}"]["Conv_0"]["kernel"])
+            weights.append(weight.view(n_out, 1, 1))
     except Exception as e:
         kind = type(e).__name__
         raise ValueError(f"{path} is not a file of LPIPS's weights ({kind})") from None
