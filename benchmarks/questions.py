@@ -47,14 +47,15 @@ def own_network(run, width):
     return trained.with_suffix(".pth"), load_tensors(trained, [])[1]["valid_accuracy"]
 
 
-def feature_configs(run):
-    """{key: (name, FeatureConfig)} of what can be had here, and the accuracies of our networks."""
+def feature_configs(run, audioset):
+    """{key: (name, FeatureConfig)} of what can be had here, and the accuracies of our networks;
+    `audioset`: where VGGish's own weights are, or that they are to be fetched."""
     quarter, whole = (own_network(run, width) for width in WIDTHS)
     asked = {"none": ("none: no gradient passes", FeatureConfig("instruments", gradients=False)),
              "lpips": ("LPIPS, AlexNet", FeatureConfig("lpips")),
              "quarter": ("VGGish's layers, a quarter as wide", FeatureConfig(str(quarter[0]))),
              "whole": ("VGGish's layers", FeatureConfig(str(whole[0]))),
-             "audioset": ("VGGish, AudioSet", FeatureConfig("audioset"))}
+             "audioset": ("VGGish, AudioSet", FeatureConfig(audioset))}
     configs = {}
     for key, (name, config) in asked.items():
         try:
@@ -98,12 +99,12 @@ class Trainer:
                 for title, text in texts.items()}
 
 
-def features(results, report, smoke):
+def features(results, report, smoke, audioset):
     """One seed each."""
     trainer = Trainer(smoke)
     config, training = ablation_chain()["features in their own domain"]
     configs, accuracies = ({"shipped": ("VGGish's layers", FeatureConfig("instruments"))},
-                           (0, 0)) if smoke else feature_configs(report)
+                           (0, 0)) if smoke else feature_configs(report, audioset)
     rows, weights = {}, {}
     for key, (_, feature_config) in configs.items():
         compression = replace(training.compression, features=feature_config)
@@ -119,7 +120,7 @@ def features(results, report, smoke):
                       for size, accuracy in zip(("quarter", "whole"), accuracies)})
 
 
-def embedding(results, report, smoke):
+def embedding(results, report, smoke, _):
     """Preset mst as the ablation has it, with either embedding, several seeds."""
     trainer, (*_, (config, training)) = Trainer(smoke), ablation_chain().values()
     rows = {name: trainer(name, replace(config, unet=replace(config.unet, time_embedding=name)),
@@ -129,7 +130,7 @@ def embedding(results, report, smoke):
                    **trainer.numbers("embedding", rows), bench_questions_seeds=SEEDS)
 
 
-def levels(results, report, smoke):
+def levels(results, report, smoke, _):
     """The loss on noise and LSD to the content, noised as far as it goes and denoised again."""
     valid, autoencoder = pair_datasets(report, PAIRS)[1], get_autoencoder(report)[0]
     pairs = [valid[k] for k in range(0, len(valid), 2)]
@@ -164,7 +165,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="all, if none is named")
     parser.add_argument("--smoke", action="store_true", help="a trial of seconds; nothing is kept")
+    parser.add_argument("--audioset", default="audioset", metavar="FILE",
+                        help="VGGish's weights, where they are on disk; else they are fetched")
     options = parser.parse_args()
     report = Run("report", "smoke" if options.smoke else "quick", notebook="questions")
     for name in options.tables or TABLES:
-        TABLES[name](measure.results(options.smoke), report, options.smoke)
+        TABLES[name](measure.results(options.smoke), report, options.smoke, options.audioset)

@@ -1,5 +1,5 @@
-"""Listing 1 of the report, first line: the recordings of youtube_urls.csv into downloads, both in
-this folder. Takes the options of `mst_download`."""
+"""Listing 1 of the report, first line: the recordings of youtube_urls.csv, beside this file, into
+downloads, beside this folder. Takes the options of `mst_download`."""
 import sys
 from pathlib import Path
 
@@ -10,5 +10,5 @@ except ImportError as error:
     sys.exit(2)
 
 data = Path(__file__).resolve().parent
-sys.exit(download_main([str(data / "youtube_urls.csv"), "-o", str(data / "downloads"),
+sys.exit(download_main([str(data / "youtube_urls.csv"), "-o", str(data.parent / "downloads"),
                         *sys.argv[1:]]))

@@ -91,8 +91,8 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="recordings of any length, one or two channels, of any format that ffmpeg reads; - is "
              "standard input")
     add("--style", required=True, action="append", metavar="CLIP",
-        help="a recording of the wanted instrument, of which the clearest 3 s are taken, or one "
-             f"of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
+        help="a recording of the wanted instrument, of which three clips of 3 s are taken, or "
+             f"one of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
     add("--mix", type=finite_float, help="share of the second style (0.5)")
     add("-o", "--output",
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
@@ -183,7 +183,7 @@ def download_parser() -> argparse.ArgumentParser:
         epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
     add = parser.add_argument
     add("csv", help="table with the columns instrument,title,url, or data/recordings.csv")
-    add("-o", "--output", default="data/downloads",
+    add("-o", "--output", default="downloads",
         help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
     add("--codec", choices=CODECS, help="mp3 unless given; not of data/recordings.csv")
     add("--timeout", type=positive_float, default=20,
@@ -219,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Example: mst_build_dataset my_recordings -o my_images")
     add = parser.add_argument
     add("recordings", help="folder {instrument}/*.mp3, or other formats; what is not used is named")
-    add("-o", "--output", default="data/processed_images",
+    add("-o", "--output", default="processed_images",
         help="gets {instrument}/{title}_chunk{k}.png (%(default)s)")
     add("--scores", metavar="CSV",
         help="first render the pieces of this list, such as data/scores.csv, by all instruments "

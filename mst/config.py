@@ -84,14 +84,18 @@ def preset_settings(network: str, preset: str, config, training) -> dict[str, st
 # %% ../nbs/05d_config.ipynb #show
 def show_configurations(network: str | None = None, profile: str = "full"):
     "Print the settings of a network, or of all, as a table."
+    titles = (*PRESETS, "etudes") if network in (None, "ldm") else PRESETS
     rows = []
     for name, presets in configurations(profile).items():
         if network in (None, name):
             columns = {k: preset_settings(name, k, *presets[k]) for k in presets}
+            if name == "ldm":
+                last = presets["mst"][0], LDM_TRAINING_PRESETS["etudes"]
+                columns["etudes"] = preset_settings(name, "mst", *last)
             keys = dict.fromkeys(key for settings in columns.values() for key in settings)
-            rows += [(f"{name}: {key}", *(columns.get(preset, {}).get(key, "-")
-                                          for preset in PRESETS)) for key in keys]
-    print_table(("setting", *PRESETS), rows)
+            rows += [(f"{name}: {key}", *(columns.get(title, {}).get(key, "-")
+                                          for title in titles)) for key in keys]
+    print_table(("setting", *titles), rows)
 
 # %% ../nbs/05d_config.ipynb #report-trainers
 def with_epochs(training, epochs: int | None):

@@ -420,9 +420,10 @@ def play_transfer(self: Explorer):
         if self.cancelled.is_set():  # after the last step
             path.unlink()
             raise Cancelled
-        self.show_result(path, f"{self.count}. {title}", how)
+        taken = done["seconds"] / done["times_real_time"]
+        self.show_result(path, f"{self.count}. {title}", f"{how}; made in {taken:.1f} s")
         self.say("{seconds:.1f} s of sound took {taken:.1f} s: {times_real_time:.1f} times real "
-                 "time".format(taken=done["seconds"] / done["times_real_time"], **done))
+                 "time".format(taken=taken, **done))
     except Cancelled:
         self.say("cancelled")
     except (ValueError, OSError, RuntimeError) as error:

@@ -73,6 +73,17 @@ def test_the_model_card_has_the_numbers_of_the_release():
     assert f"| rendered | {scores['rendered']['heard as asked (%)']} |" in text
 
 
+def test_the_readme_has_an_excerpt_of_the_release():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert publish.put_results(text, publish.results()) == text, "make publish"
+    rows = [line.split(" | ") for line in publish.results().splitlines() if line.startswith("| ")]
+    names = [row[0].strip("| ") for row in rows[1:]]  # each once, before its other rows
+    whole = [row[0] for row in publish.release_rows()[1:] if row[0]]
+    assert [name for name in names if name] == whole
+    scores = publish.shipped_scores()["rendered"]
+    assert any(row[1] == "mst" and row[2] == scores["heard as asked (%)"] for row in rows)
+
+
 def test_the_sample_is_of_these_weights_and_small():
     sizes = {}
     for role in sample.ROLES:

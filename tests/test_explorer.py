@@ -31,8 +31,8 @@ DURATIONS = """audios => Promise.all(audios.map(a => a.readyState ? a.duration
 
 
 CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll(
-    ".widget-label, .widget-html-content, button")].filter(e => e.scrollWidth > e.clientWidth + 1)
-    .map(e => e.textContent)"""
+    ".widget-label, .widget-readout, .widget-html-content, button, select")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"""
 
 
 def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
@@ -92,6 +92,10 @@ def test_a_slider_a_transfer_a_cancel_an_upload(address, tmp_path):
         )
         playwright.expect(players).to_have_count(3)  # content, style and what is kept, no twin
         assert players.evaluate_all(DURATIONS)[0] == pytest.approx(60, abs=.01)
+        playwright.expect(page.get_by_text("made in")).to_be_visible()  # stays with what is kept
+        with page.expect_download() as download:
+            page.get_by_text("save as a file").click()
+        assert sf.info(download.value.path()).duration == pytest.approx(content, abs=.01)
         for _ in range(8):
             page.locator(".widget-slider", has_text="steps").locator(".noUi-handle").press("PageUp")
         page.get_by_role("button", name="play").click()

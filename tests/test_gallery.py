@@ -22,6 +22,8 @@ def test_opens_from_disk(tmp_path):
         page.goto((site / "index.html").as_uri())
         page.screenshot(path=tmp_path / "site.png")
         left_out = page.get_by_text("Preset report is left out").count()
+        sample = page.locator("#sample audio").evaluate_all(DURATIONS)
+        assert len(sample) == 4 and min(sample) > 8
         sections = page.locator("section:not(#blind)")
         assert sections.count() == 12  # one for each ordered pair
         for section in sections.all():

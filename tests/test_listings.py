@@ -133,11 +133,18 @@ def test_listing_1(project, tmp_path, capsys):
     (tmp_path / "data/youtube_urls.csv").write_text(
         f"instrument,title,url\nharp,solo,{project}/tone.wav\n")
     assert script(SCRIPTS[0]) == 0
-    assert (tmp_path / "data/downloads/harp/solo.mp3").is_file()
+    assert (tmp_path / "downloads/harp/solo.mp3").is_file()
+    rendered = tmp_path / "data/downloads/harp/tune.flac"  # by a notebook, in a folder of its own
+    rendered.parent.mkdir(parents=True)
+    rendered.write_bytes(b"what is not asked for is not read")
     assert script(SCRIPTS[1]) == 0
-    images = sorted(p.name for p in (tmp_path / "data/processed_images/harp").glob("*.png"))
+    folder = tmp_path / "processed_images"
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["harp"]
+    images = sorted(path.name for path in (folder / "harp").glob("*.png"))
     assert images == ["solo_chunk0.png", "solo_chunk1.png"]
-    assert Image.open(tmp_path / "data/processed_images/harp" / images[0]).size == (130, 128)
+    assert Image.open(folder / "harp" / images[0]).size == (130, 128)
+    there = {path.name for path in (tmp_path / "data").rglob("*.*")}
+    assert there == {*SCRIPTS, "youtube_urls.csv", "tune.flac"}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -160,11 +167,12 @@ def test_trainings_of_the_report_that_cannot_be(tmp_path, monkeypatch, capsys, a
 
 def test_the_presets_as_a_table(capsys):
     assert train_main(["--show"]) == 0
-    rows = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines()}
-    assert rows["setting"] == ["report", "mst"]
+    rows = {line.split("  ")[0]: line.split()[-3:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["setting"] == ["report", "mst", "etudes"]
     assert rows["autoencoder: parameters"][0] == "310,049"
     assert rows["autoencoder: training.epochs"][0] == "100"
     assert rows["ldm: training.epochs"][0] == "200"
+    assert rows["ldm: training.batch_size"] == ["128", "32", "384"]
     assert rows["ldm: training.learning_rate"][0] == rows["autoencoder: training.learning_rate"][0]
     assert rows["ldm: training.learning_rate"][0] == "5e-05"
     assert train_main(["vocoder", "--show"]) == 0

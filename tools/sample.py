@@ -68,7 +68,7 @@ def write_clip(path, sound, comment):
 def sample_row(folder, site):
     """Copy the clips to the folder of a site; HTML that plays them there."""
     shutil.copytree(folder, site / "sample", dirs_exist_ok=True)
-    return '<div class="row">' + "".join(
+    return '<div class="row" id="sample">' + "".join(
         f"<figure><figcaption>{html.escape(text)}</figcaption>"
         f'<audio controls preload="metadata" src="sample/{role}.ogg"></audio></figure>'
         for role, text in ROLES.items()) + "</div>"
