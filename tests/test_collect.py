@@ -75,16 +75,18 @@ def test_benchmarks_are_read_in_place(project):
 
 def test_publish_takes_what_the_report_uses_and_the_readme_shows(project):
     run = project / "runs" / "smoke"
-    (project / "README.md").write_text("![Loss](figures/shown.png)")
+    (project / "README.md").write_text("![Loss](figures/shown.png) ![Panel](figures/panel.png)")
     (run / "figures" / "shown.png").write_bytes(b"png")
     (run / "tables" / "unused.tex").write_text("")
     for folder in (project / "figures", project / "report" / "tables"):
         folder.mkdir()
         (folder / "old.pdf").write_bytes(b"")
+    (project / "figures" / "panel.png").write_bytes(b"what no run makes")
     collect.main("smoke", project)
     (run / "report" / "main.pdf").write_bytes(b"the report")
     publish.publish_files("smoke", project)
-    assert {p.name for p in (project / "figures").iterdir()} == {"loss.pdf", "shown.png"}
+    assert {p.name for p in (project / "figures").iterdir()} == {
+        "loss.pdf", "shown.png", "panel.png"}
     assert {p.name for p in (project / "report" / "tables").iterdir()} == {"scores.tex"}
     assert (project / "report" / "main.pdf").read_bytes() == b"the report"
     assert "numDataPieces" in (project / "report" / "numbers.tex").read_text()

@@ -204,7 +204,7 @@ def publish_files(profile, root=ROOT):
     # report/benchmarks has the rest
     files = {name: path for name, path in files.items() if path.exists()}
     for old in (*(root / "figures").iterdir(), *(report / "tables").iterdir()):
-        if old.relative_to(root).as_posix() not in files:
+        if old.relative_to(root).as_posix() not in {*files, *shown}:
             old.unlink()
     for name in ("numbers.tex", "main.pdf"):
         files[f"report/{name}"] = run / "report" / name
