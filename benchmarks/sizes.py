@@ -73,7 +73,8 @@ class Training:
         return model.eval().requires_grad_(False)
 
     def texts(self):
-        """Its columns of the table, without the last three."""
+        """Its columns of the table, without the last three; the loss is on validation data of its
+        own profile."""
         epochs, batch = self.epochs, self.settings.batch_size
         return (self.name, TITLES.get(self.profile, self.profile),
                 f"{len(epochs)} of {self.settings.epochs}",
@@ -97,15 +98,18 @@ def train_both(profile, minutes):
 
 
 def style_texts(first, second, run):
-    """Loss on noise of a diffusion model with the styles of other pairs, and how far its output
-    moves at t = 100 with the style and with the content; on validation pairs of `run`."""
+    """Losses on noise of a diffusion model, with the styles of its pairs and of other pairs, and
+    how far its output moves at t = 100 with the style and with the content; on validation pairs of
+    `run`."""
     ldm = second.load(LDM(LDM_PRESETS["report"], first.load(Autoencoder())))
     training = ldm_training(run)
     pairs = pair_datasets(run, training.num_pairs)[1]
-    loss = validation_losses(ldm, LDMLoss(training), pairs, lambda style: style.roll(1, 0))
+    losses = [validation_losses(ldm, LDMLoss(training), pairs, change)["diffusion"]
+              for change in (lambda style: style, lambda style: style.roll(1, 0))]
     (content, _), (style, _) = default_collate([pairs[k] for k in range(min(32, len(pairs)))])
     moves = sensitivity(ldm, content, style, 100, run.seed)
-    return f"{loss['diffusion']:.4f}", *(f"{100 * moves[key]:.2g}" for key in ("style", "content"))
+    return (*(f"{loss:.4f}" for loss in losses),
+            *(f"{100 * moves[key]:.2g}" for key in ("style", "content")))
 
 
 def plot(trainings):
@@ -116,10 +120,10 @@ def plot(trainings):
         axes[k % 2].plot([e["epoch"] * training.examples for e in epochs],
                          [e[training.loss] for e in epochs], ".-",
                          label=TITLES.get(training.profile, training.profile))
-        axes[k % 2].set(title=training.name, xscale="log", yscale="log",
+        axes[k % 2].set(title=training.name, xscale="log", yscale=("log", "linear")[k % 2],
                         xlabel=("images", "pairs")[k % 2] + " seen",
                         ylabel=("loss", "loss on noise")[k % 2])
-        axes[k % 2].legend()
+        axes[k % 2].legend(loc="lower left")
     return fig
 
 
@@ -133,7 +137,7 @@ def main(smoke, minutes):
     results.save_figure(plot(trainings), "sizes")
     rows = [(*training.texts(), *("-",) * 3) for training in trainings]
     for k in range(1, len(rows), 2):
-        rows[k] = (*trainings[k].texts(), *style_texts(*trainings[k - 1:k + 1], quick))
+        rows[k] = (*rows[k][:7], *style_texts(*trainings[k - 1:k + 1], quick))
     numbers = {f"bench_sizes_{training.profile}_{('autoencoder', 'ldm')[k % 2]}_{column}": text
                for k, (training, row) in enumerate(zip(trainings, rows))
                for column, text in zip(("epochs", "steps", "minutes", "loss", "other_style",
