@@ -114,7 +114,7 @@ def style_texts(first, second, run):
 
 def plot(trainings):
     """Validation losses against the examples seen; a panel for each network."""
-    fig, axes = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
     for k, training in enumerate(trainings):
         epochs = training.epochs
         axes[k % 2].plot([e["epoch"] * training.examples for e in epochs],
@@ -123,7 +123,7 @@ def plot(trainings):
         axes[k % 2].set(title=training.name, xscale="log", yscale=("log", "linear")[k % 2],
                         xlabel=("images", "pairs")[k % 2] + " seen",
                         ylabel=("loss", "loss on noise")[k % 2])
-        axes[k % 2].legend(loc="lower left")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig
 
 
