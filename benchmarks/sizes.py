@@ -1,9 +1,9 @@
 """The report's own sizes (4.3, 4.4): its autoencoder and its diffusion model with its data, epochs,
 batches and learning rates, as far as they get, beside profile quick.
 
-Each trains for so many minutes at most; the same command goes on there, to 100 and 200 epochs. The
-autoencoder goes on only until a diffusion model has begun on it. What a run has trained already is
-not trained again.
+Each trains for so many minutes at most. The same command goes on with the diffusion model, on the
+autoencoder as far as that got; give it the minutes of 100 epochs to have it whole. The autoencoders
+are those of the runs, the diffusion models have folders of their own.
 """
 import argparse
 import csv
@@ -44,7 +44,7 @@ def train_for(minutes, function, *args):
     except KeyboardInterrupt as stopped:
         if not over.is_set():  # by hand
             raise
-        print(stopped, flush=True)
+        print(stopped or "the time was over before the training began", flush=True)
     finally:
         timer.cancel()
 
@@ -90,6 +90,8 @@ def train_both(profile, minutes):
     if not (folder / "last.safetensors").exists():
         train_for(minutes, get_autoencoder, run)
     path = run.folder / "autoencoder-32x16"
+    if not (path / "best.safetensors").exists():
+        raise SystemExit(f"sizes: no epoch has ended in {path}; start again, with more minutes")
     images = load_tensors(path / "last.safetensors")[1]["config"]["images"][0]
     first = Training("autoencoder", profile, path, autoencoder_training(run), images, "valid_loss")
     train_for(minutes, train_ldm, run, settings, first.load(Autoencoder()))
@@ -132,7 +134,8 @@ def main(smoke, minutes):
     trainings = [training for profile in profiles for training in train_both(profile, minutes)]
     unfinished = [t.folder for t in trainings if not t.epochs]
     if unfinished:
-        raise SystemExit(f"sizes: no epoch has ended in {unfinished[0]}; start again to go on")
+        raise SystemExit(f"sizes: no epoch has ended in {unfinished[0]}; start again, with more "
+                         "minutes")
     results, quick = measure.results(smoke), Run("report", profiles[0], notebook="sizes")
     results.save_figure(plot(trainings), "sizes")
     rows = [(*training.texts(), *("-",) * 3) for training in trainings]
