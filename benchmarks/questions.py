@@ -121,7 +121,7 @@ def features(results, report, smoke, audioset):
                       for size, accuracy in zip(("quarter", "whole"), accuracies)})
 
 
-def embedding(results, report, smoke, _):
+def embedding(results, report, smoke):
     """Preset mst as the ablation has it, with either embedding, several seeds."""
     trainer, (*_, (config, training)) = Trainer(smoke), ablation_chain().values()
     rows = {name: trainer(name, replace(config, unet=replace(config.unet, time_embedding=name)),
@@ -131,7 +131,7 @@ def embedding(results, report, smoke, _):
                    **trainer.numbers("embedding", rows), bench_questions_seeds=SEEDS)
 
 
-def levels(results, report, smoke, _):
+def levels(results, report, smoke):
     """The loss on noise and LSD to the content, noised as far as it goes and denoised again."""
     valid, autoencoder = pair_datasets(report, PAIRS)[1], get_autoencoder(report)[0]
     pairs = [valid[k] for k in range(0, len(valid), 2)]
@@ -171,4 +171,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     report = Run("report", "smoke" if options.smoke else "quick", notebook="questions")
     for name in options.tables or TABLES:
-        TABLES[name](measure.results(options.smoke), report, options.smoke, options.audioset)
+        weights = {"audioset": options.audioset} if name == "features" else {}
+        TABLES[name](measure.results(options.smoke), report, options.smoke, **weights)

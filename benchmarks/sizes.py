@@ -6,7 +6,6 @@ autoencoder as far as that got; give it the minutes of 100 epochs to have it who
 are those of the runs, the diffusion models have folders of their own.
 """
 import argparse
-import csv
 import os
 import signal
 import threading
@@ -19,6 +18,7 @@ from torch.utils.data import default_collate
 
 from mst.autoencoder import Autoencoder, autoencoder_training, get_autoencoder
 from mst.checkpoints import load_tensors, load_weights
+from mst.files import csv_records
 from mst.ldm import LDM, LDM_PRESETS
 from mst.run import Run
 from mst.train_ldm import (
@@ -63,8 +63,10 @@ class Training:
     def epochs(self):
         """What its history has of each; an empty list before the first has ended."""
         path = self.folder / "history.csv"
-        text = path.read_text().splitlines() if path.exists() else []
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(text)]
+        if not path.exists():
+            return []
+        header, *rows = (cells for _, cells in csv_records(path))
+        return [dict(zip(header, map(float, cells))) for cells in rows]
 
     def load(self, model):
         """The best weights so far, in a model that is trained no more."""
