@@ -91,14 +91,15 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="recordings of any length, one or two channels, of any format that ffmpeg reads; - is "
              "standard input")
     add("--style", required=True, action="append", metavar="CLIP",
-        help="a recording of the wanted instrument, of which three clips of 3 s are taken, or "
+        help="a recording of the wanted instrument, of which six clips of 3 s are taken, or "
              f"one of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
     add("--mix", type=finite_float, help="share of the second style (0.5)")
     add("-o", "--output",
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
              "folder for several contents, made if its name ends in /; without it, "
              "CONTENT_STYLE.wav in this folder")
-    add("--steps", type=int, default=STEPS, help="DDIM steps (%(default)s)")
+    add("--steps", type=int, default=STEPS,
+        help="DDIM steps of a refinement, which --strength asks for (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
     add("--strength", type=finite_float, default=STRENGTH,
@@ -363,10 +364,11 @@ def file_method(ldm: LDM, vocoder: Vocoder, **options) -> Method:
     return method
 
 def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
-    "The model's rows: as it was asked for, its mean alone, and one step from noise."
-    one_step = {"num_inference_steps": 1, "strength": 1., "guidance_scale": None}
+    "The model's rows: as it was asked for, its mean refined a little, and one step from noise."
+    refined = {"num_inference_steps": STEPS, "strength": .2}
+    one_step = {"num_inference_steps": 1, "strength": 1.}
     return {"mst": file_method(ldm, vocoder, **options),
-            "mst mean alone": file_method(ldm, vocoder, **options | {"strength": 0.}),
+            "mst refined": file_method(ldm, vocoder, **options | refined),
             "mst one step": file_method(ldm, vocoder, **options | one_step)}
 
 # %% ../nbs/07b_commands.ipynb #c110i

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOW_KEY', 'HIGH_KEY', 'MODES', 'Written', 'RHYTHMS', 'SECTIONS', 'WRITTEN', 'ETUDE_SECONDS', 'draw_keys', 'scale',
            'tune', 'voices', 'draw_chord', 'chords', 'break_chord', 'arpeggios', 'repeats', 'long_notes',
-           'written_sources', 'written_parts', 'excerpt', 'play_section', 'etude_notes', 'as_played']
+           'written_sources', 'written_parts', 'excerpt', 'play_section', 'etude_notes', 'medley_notes', 'as_played']
 
 # %% ../nbs/00l_etudes.ipynb #imports
 import random
@@ -212,6 +212,17 @@ def etude_notes(number: int, pieces: list[list[Written]],
         written = written or draw.choice(SECTIONS)(draw, span)
         notes += play_section(draw, written, at, span)
         at += span + draw.choice((.1, .3, draw.uniform(.3, 1.2)))
+    return sorted(notes, key=lambda note: (note.start, note.pitch))
+
+# %% ../nbs/00l_etudes.ipynb #medley-code
+def medley_notes(number: int, pieces: list[list[Written]],
+                 seconds: float = ETUDE_SECONDS) -> list[Note]:
+    "Places of 8 to 20 s of the pieces; the same for the same number and pieces."
+    draw, at, notes = random.Random(f"medley {number}"), 0., []
+    while at < seconds - 4:
+        span = min(draw.uniform(8, 20), seconds - 1.5 - at)
+        notes += play_section(draw, excerpt(draw, span, pieces), at, span)
+        at += span + .3
     return sorted(notes, key=lambda note: (note.start, note.pitch))
 
 # %% ../nbs/00l_etudes.ipynb #real-code

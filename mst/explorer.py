@@ -135,7 +135,7 @@ def make_choices(contents: dict[str, str | Path]) -> list:
 SLIDERS = {  # first value, lowest, highest, step, and what it does
     "style mixture": (0, 0, 1, .05, "0: the style alone; 1: the second style alone"),
     "timesteps": (STEPS, 1, 50, 1,
-                  "of the DDIM sampling: more take longer and change less and less"),
+                  "of the DDIM sampling, with a noise level: more take longer"),
     "guidance": (GUIDANCE, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
     "noise level": (STRENGTH, 0, 1, .05,
                     "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
@@ -365,14 +365,14 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
     "The transfer that the sliders ask for; each step moves the bar, or raises `Cancelled`."
     tokens = mix_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
     levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
-    steps = max(1, min(self.steps.value, levels))  # so many can be made of them
-    transfer = SoundTransfer(*self.networks, tokens, steps, self.guidance.value or None,
+    steps = min(self.steps.value, levels)  # so many can be made of them
+    transfer = SoundTransfer(*self.networks, tokens, max(1, steps), self.guidance.value or None,
                              self.strength.value, self.seed.value)
-    steps *= count_windows(self.content.value)
+    estimates = (1 + steps) * count_windows(self.content.value)
     def after_step(*_):
         if self.cancelled.is_set():
             raise Cancelled
-        self.bar.value = min(1, self.bar.value + 1 / steps)
+        self.bar.value = min(1, self.bar.value + 1 / estimates)
     transfer.callback = after_step
     return transfer
 

@@ -409,13 +409,15 @@ def level_to(sounds: Tensor, level: float = .08) -> Tensor:
     "Sounds [P, N] of the same power, the square of `level`."
     return sounds / (sounds.square().mean(1, keepdim=True).sqrt() + 1e-9) * level
 
-def persona(sounds: Tensor, generator: torch.Generator, plain: float = .3) -> Tensor:
-    "Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`."
+def persona(sounds: Tensor, generator: torch.Generator, plain: float = .3,
+            colour: float = 1.) -> Tensor:
+    """Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`. Their
+    equalisers are `colour` times as strong."""
     def rand(): return torch.rand(len(sounds), 1, generator=generator, device=sounds.device)
     length = sounds.shape[1] + 2 * RENDER_RATE  # so that echoes do not come round
     length += length % 2
     hz = torch.fft.rfftfreq(length, 1 / RENDER_RATE, device=sounds.device)
-    gains = 10 ** (draw_equalisers(len(sounds), hz, generator) / 20)
+    gains = 10 ** (colour * draw_equalisers(len(sounds), hz, generator) / 20)
     spectra = torch.fft.rfft(sounds, n=length) * gains * draw_rooms(len(sounds), hz, generator)
     played = level_to(torch.fft.irfft(spectra, n=length)[:, :sounds.shape[1]])
     drive = 1 + 4 * rand() * (rand() < .1)

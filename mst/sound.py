@@ -73,7 +73,7 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
                        window=log_mel.window, length=sound.shape[1])
 
 # %% ../nbs/07a_sound.ipynb #c096
-STEPS, GUIDANCE, STRENGTH = 4, 1.2, .2  # of sampling, where nothing else is asked for
+STEPS, GUIDANCE, STRENGTH = 4, 1.3, 0.  # of sampling, where nothing else is asked for
 
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
@@ -90,6 +90,8 @@ class SoundTransfer:
                  strength: float = STRENGTH, seed: int = 0):
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        if num_inference_steps < 1:
+            raise ValueError(f"sampling steps must be at least 1, got {num_inference_steps}")
         if guidance_scale is not None and not abs(guidance_scale) <= 100:
             raise ValueError("guidance must be a finite number from -100 to 100, got "
                              f"{guidance_scale}")
@@ -99,7 +101,7 @@ class SoundTransfer:
         levels = round(strength * len(self.alphas))
         self.sampler = DDIM(self.alphas, num_inference_steps, start=levels - 1) if levels else None
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
-        self.callback = None  # called after each step of each window, as `DDIM.sample` does
+        self.callback = None  # after the mean and each step of each window, as `DDIM.sample` does
 
     def power(self, window: np.ndarray) -> Tensor:
         "Mel power [1, n_mels, T] of a window [n, channels], the mean of its channels' powers."
@@ -120,6 +122,8 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
         self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
     denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
     z = estimate_mean(self.ldm, z, self.style, self.scale)
+    if self.callback:
+        self.callback(0, len(self.alphas) - 1, z)
     if self.sampler:
         first = torch.tensor(self.sampler.steps[:1], device=z.device)
         z = self.ldm.forward_diffusion(z, first, noise)
@@ -268,7 +272,7 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # the content anew, in 
 
 # %% ../nbs/07a_sound.ipynb #c101
 STYLE_FRAMES = 128  # of a style clip
-STYLE_CLIPS = 3     # of a recording
+STYLE_CLIPS = 6     # of a recording
 STYLES = "data/pretrained/styles"  # a recording for each of the four instruments
 
 def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
@@ -288,9 +292,11 @@ def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
     return clips[power >= .01 * power.max()]
 
 @torch.no_grad()
-def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tensor]:
+def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
+                      count: int = STYLE_CLIPS) -> dict[str, Tensor]:
     """What the model takes as a style: of sound at 22 050 Hz as `as_sound` takes it, of a file, or
-    of the clip that ships for one of the four instruments. The tokens of all `clearest_clips`."""
+    of the clip that ships for one of the four instruments. The tokens of `count` of the
+    `clearest_clips`."""
     if isinstance(clip, str) and clip in INSTRUMENTS:
         clip = shipped_file(f"{STYLES}/{clip}.flac")
     if is_file := isinstance(clip, (str, Path)):
@@ -299,7 +305,7 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray) -> dict[str, Tens
         sound = mix_channels(np.concatenate(list(remove_rumble([as_channels(clip)], RATE))))
     if not np.abs(sound).max(initial=0) > 1e-4:
         raise ValueError(f"{sound_name(clip) if is_file else 'the style clip'}: holds only silence")
-    images = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(clearest_clips(sound)))
+    images = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(clearest_clips(sound, count=count)))
     styles = ldm.encode_style(images[..., :STYLE_FRAMES].to(ldm.forward_diffusion.betas.device))
     return {k: v.flatten(0, 1)[None] for k, v in styles.items()}  # [1, tokens, size]
 
@@ -311,7 +317,7 @@ def save_style_clips(run: Run, folder: str | Path):
                                    every=100).items():
         with atomic_path(Path(folder) / f"{name}.flac") as part:
             sound = AudioPreprocessor().load_audio(path)[0]
-            sf.write(part, clearest_clips(sound, STYLE_CLIPS * STYLE_FRAMES, 1)[0], RATE)
+            sf.write(part, clearest_clips(sound, 3 * STYLE_FRAMES, 1)[0], RATE)
 
 # %% ../nbs/07a_sound.ipynb #c103
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")

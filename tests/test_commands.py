@@ -65,7 +65,7 @@ def test_from_a_training_to_a_benchmark(tmp_path):
     rendered = {row[1]: row for row in rows[:10]}
     assert list(rendered) == [
         "copy content", "another clip", "equaliser only", "transcribe and render", "mst",
-        "mst mean alone", "mst one step", "twin through autoencoder", "twin through vocoder",
+        "mst refined", "mst one step", "twin through autoencoder", "twin through vocoder",
         "twin"]
     notes = {name: float(row[header.index("notes")].split()[0]) for name, row in rendered.items()}
     assert notes["another clip"] < notes["copy content"] <= 1

@@ -5,7 +5,7 @@ import soundfile as sf
 import torch
 
 from mst.sound import (
-    HOP, RATE, SUFFIXES, WINDOW, encode_style_clip, load_transfer, mix_styles, restyle,
+    HOP, RATE, STYLE_CLIPS, SUFFIXES, WINDOW, encode_style_clip, load_transfer, mix_styles, restyle,
     transfer_file, windows)
 
 
@@ -50,12 +50,12 @@ def test_silence_stays_silence(violin):
     assert np.array_equal(np.concatenate(blocks), np.zeros((5000, 1)))
 
 
-def test_styles_of_one_clip_and_of_three_are_mixed(violin):
-    short, long = (noise(seconds * RATE)[:, 0] for seconds in (3, 9))
-    one, three = (encode_style_clip(violin.ldm, style)["tokens"] for style in (short, long))
-    assert three.shape[1] == 3 * one.shape[1]
+def test_styles_of_one_clip_and_of_six_are_mixed(violin):
+    short, long = (noise(seconds * RATE)[:, 0] for seconds in (3, 18))
+    one, six = (encode_style_clip(violin.ldm, style)["tokens"] for style in (short, long))
+    assert six.shape[1] == STYLE_CLIPS * one.shape[1]
     mixed = mix_styles(violin.ldm, short, long, .25)["tokens"]
-    torch.testing.assert_close(mixed, .75 * one.repeat(1, 3, 1) + .25 * three)
+    torch.testing.assert_close(mixed, .75 * one.repeat(1, STYLE_CLIPS, 1) + .25 * six)
 
 
 def test_what_is_no_style():

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mst.autoencoder import load_autoencoder
+from mst.autoencoder import load_autoencoder, raise_floor
 from mst.checkpoints import load_tensors, weights_digest
 from mst.features import FeatureConfig
-from mst.ldm import LDM, LDM_PRESETS
+from mst.ldm import LDM, LDM_PRESETS, LDMOutput
 from mst.run import Run
 from mst.train_ldm import LDM_TRAINING_PRESETS, LDMLoss, label_loss, main, train_mst
 from mst.training import model_weights
@@ -99,6 +99,19 @@ def test_estimates_of_the_mean_and_without_content(tiny, twins):
     last = tiny.config.diffusion.num_timesteps - 1
     assert (t[:4] == last).all() and not noise[:4].any() and not without_content[:4].any()
     assert noise[4:].flatten(1).std(1).min() > .5 and without_content[4:].all()
+
+
+def test_the_distance_of_decoded_means_has_a_slope_and_counts_only_them(tiny):
+    """Of a silent target as well; and what is not a mean changes nothing."""
+    loss = LDMLoss(replace(ONE_EPOCH, noise_levels=2, mean_share=.5, lsd_weight=.07))
+    latents = torch.randn(4, 64, 16, 8).requires_grad_()
+    fields = dict.fromkeys(LDMOutput._fields) | {"z_0": latents, "z_0_pred": latents}
+    target = torch.cat([torch.zeros(1, 1, 256, 64), tiny.decode(latents[1:2].detach())])
+    distance = loss.mean_distance(tiny, LDMOutput(**fields), target)
+    distance.backward()
+    assert latents.grad.isfinite().all() and latents.grad[0].any() and not latents.grad[2:].any()
+    truth = 40 * raise_floor(tiny.decode(latents[:1]), 100.).square().mean(-1).sqrt().mean()
+    assert abs(distance - truth) < .1  # half of 80 dB, as the second is the target itself
 
 
 def test_what_is_not_seen_changes_nothing(tiny):
