@@ -70,6 +70,7 @@ def is_medley(name: str) -> bool:
     "Whether an etude, whose name is its number, is a medley; none to validate with is."
     return name.isdigit() and int(name) < VALIDATION and int(name) % MEDLEYS == MEDLEYS - 1
 
+# %% ../nbs/05e_pool.ipynb #players-code
 class Ensemble:
     """All who play etudes of so many seconds on a run's device; `corpus` is a folder of recordings,
     for more makers of single notes."""
@@ -419,7 +420,7 @@ CASTS = 4  # with which a place of a recording is played
 
 def etude_pools(run: Run, corpus: Path | None = None) -> tuple[EtudePool, EtudePool]:
     """Pools to train on and to validate with; `corpus` is a folder of recordings, for more makers,
-    and for real players. In profile full they need 3 GB on the device, and npm."""
+    and for real players. In profile full they need 4 GB on the device, and npm."""
     ensemble = Ensemble(run, corpus, run.pick(16, ETUDE_SECONDS, ETUDE_SECONDS))
     places = recorded_places(corpus, ensemble.seconds) if corpus else []
     places += [place._replace(name=f"{place.name}, cast {cast}") for cast in range(1, CASTS)

@@ -164,6 +164,15 @@ def denoise(self: LDMLoss, ldm: LDM, batch, content: Tensor, style: Tensor, targ
     return result, t
 
 @patch
+def weighted(self: LDMLoss, losses: dict[str, Tensor]) -> Tensor:
+    "Equation 9: the terms that are there, each with its weight."
+    w = self.training
+    weights = {"diffusion": w.diffusion_weight, "reconstruction": w.reconstruction_weight,
+               "style": w.style_weight, "labels": w.label_weight, "lsd": w.lsd_weight}
+    return sum(weights[name] * loss for name, loss in losses.items() if weights[name])
+
+# %% ../nbs/05_train_ldm.ipynb #distance-code
+@patch
 def mean_distance(self: LDMLoss, ldm: LDM, result: LDMOutput, target: Tensor) -> Tensor:
     """Log-spectral distance in dB between the decoded means of `result`, which stand first, and the
     target images, down to -80 dB (Cifka et al., 2021)."""
@@ -174,14 +183,6 @@ def mean_distance(self: LDMLoss, ldm: LDM, result: LDMOutput, target: Tensor) ->
         max_db = AUDIO_PRESETS["mst"].max_db
         far = 80 * (raise_floor(image, max_db) - raise_floor(wanted, max_db))
         return (far.square().mean(-1) + .01).sqrt().mean()  # with a slope where both are silent
-
-@patch
-def weighted(self: LDMLoss, losses: dict[str, Tensor]) -> Tensor:
-    "Equation 9: the terms that are there, each with its weight."
-    w = self.training
-    weights = {"diffusion": w.diffusion_weight, "reconstruction": w.reconstruction_weight,
-               "style": w.style_weight, "labels": w.label_weight, "lsd": w.lsd_weight}
-    return sum(weights[name] * loss for name, loss in losses.items() if weights[name])
 
 # %% ../nbs/05_train_ldm.ipynb #pictures
 @patch
