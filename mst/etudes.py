@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['LOW_KEY', 'HIGH_KEY', 'MODES', 'Written', 'RHYTHMS', 'SECTIONS', 'WRITTEN', 'ETUDE_SECONDS', 'draw_keys', 'scale',
            'tune', 'voices', 'draw_chord', 'chords', 'break_chord', 'arpeggios', 'repeats', 'long_notes',
-           'written_sources', 'written_parts', 'excerpt', 'play_section', 'etude_notes', 'medley_notes', 'as_played']
+           'written_sources', 'written_parts', 'excerpt', 'play_section', 'play_sections', 'etude_notes',
+           'medley_notes', 'as_played']
 
 # %% ../nbs/00l_etudes.ipynb #imports
 import random
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -200,30 +202,34 @@ def play_section(draw: random.Random, written: Written, start: float,
 # %% ../nbs/00l_etudes.ipynb #etude-code
 ETUDE_SECONDS = 45
 
+def play_sections(draw: random.Random, seconds: float, spans: tuple[float, float],
+                  write: Callable[[float], Written], rest: Callable[[], float]) -> list[Note]:
+    """What `write` gives for a span of seconds, played; and again, after a `rest`, until the time
+    is over. Ordered by start."""
+    at, notes = 0., []
+    while at < seconds - 4:
+        span = min(draw.uniform(*spans), seconds - 1.5 - at)
+        notes += play_section(draw, write(span), at, span)
+        at += span + rest()
+    return sorted(notes, key=lambda note: (note.start, note.pitch))
+
 def etude_notes(number: int, pieces: list[list[Written]],
                 seconds: float = ETUDE_SECONDS) -> list[Note]:
     "The notes of an etude, ordered by start; the same for the same number and pieces."
-    draw, at, notes = random.Random(f"etude {number}"), 0., []
-    while at < seconds - 4:
-        span = min(draw.uniform(4, 12), seconds - 1.5 - at)
-        written = []
-        if pieces and draw.random() < .4:
-            written = excerpt(draw, span, pieces)
-        written = written or draw.choice(SECTIONS)(draw, span)
-        notes += play_section(draw, written, at, span)
-        at += span + draw.choice((.1, .3, draw.uniform(.3, 1.2)))
-    return sorted(notes, key=lambda note: (note.start, note.pitch))
+    draw = random.Random(f"etude {number}")
+    def write(span):
+        written = excerpt(draw, span, pieces) if pieces and draw.random() < .4 else []
+        return written or draw.choice(SECTIONS)(draw, span)
+    def rest(): return draw.choice((.1, .3, draw.uniform(.3, 1.2)))
+    return play_sections(draw, seconds, (4, 12), write, rest)
 
 # %% ../nbs/00l_etudes.ipynb #medley-code
 def medley_notes(number: int, pieces: list[list[Written]],
                  seconds: float = ETUDE_SECONDS) -> list[Note]:
     "Places of 8 to 20 s of the pieces; the same for the same number and pieces."
-    draw, at, notes = random.Random(f"medley {number}"), 0., []
-    while at < seconds - 4:
-        span = min(draw.uniform(8, 20), seconds - 1.5 - at)
-        notes += play_section(draw, excerpt(draw, span, pieces), at, span)
-        at += span + .3
-    return sorted(notes, key=lambda note: (note.start, note.pitch))
+    draw = random.Random(f"medley {number}")
+    return play_sections(draw, seconds, (8, 20), lambda span: excerpt(draw, span, pieces),
+                         lambda: .3)
 
 # %% ../nbs/00l_etudes.ipynb #real-code
 def as_played(notes: list[Note], draw: random.Random) -> list[Note]:

@@ -411,8 +411,8 @@ def level_to(sounds: Tensor, level: float = .08) -> Tensor:
 
 def persona(sounds: Tensor, generator: torch.Generator, plain: float = .3,
             colour: float = 1.) -> Tensor:
-    """Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`. Their
-    equalisers are `colour` times as strong."""
+    """Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`. With
+    `colour` 0 they have neither an equaliser nor saturation, only a room."""
     def rand(): return torch.rand(len(sounds), 1, generator=generator, device=sounds.device)
     length = sounds.shape[1] + 2 * RENDER_RATE  # so that echoes do not come round
     length += length % 2
@@ -420,7 +420,7 @@ def persona(sounds: Tensor, generator: torch.Generator, plain: float = .3,
     gains = 10 ** (colour * draw_equalisers(len(sounds), hz, generator) / 20)
     spectra = torch.fft.rfft(sounds, n=length) * gains * draw_rooms(len(sounds), hz, generator)
     played = level_to(torch.fft.irfft(spectra, n=length)[:, :sounds.shape[1]])
-    drive = 1 + 4 * rand() * (rand() < .1)
+    drive = 1 + 4 * rand() * (rand() < .1 * colour)
     return torch.where(rand() < plain, level_to(sounds), torch.tanh(played * drive) / drive)
 
 # %% ../nbs/00m_players.ipynb #speed-change-code

@@ -155,7 +155,7 @@ def perform(self: Ensemble, name: str, notes: Tensor, by_fonts: list[tuple[str, 
         players.append(recording)
         kinds.append("real")
     sounds = torch.stack([sound.to(self.device) for _, sound in players])
-    sounds = persona(sounds, generator, *((.4, 0.) if medley else ()))
+    sounds = persona(sounds, generator, .4, 0.) if medley else persona(sounds, generator)
     if not recording and not medley and draw.random() < .5:
         sounds = change_speed(sounds, 2 ** (draw.uniform(-3, 2) / 12))[:, :samples]
     return Performance(sounds, tuple(name for name, _ in players), tuple(kinds))

@@ -311,8 +311,8 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
 
 # %% ../nbs/07a_sound.ipynb #c102
 def save_style_clips(run: Run, folder: str | Path):
-    """Write the clips that ship: {instrument}.flac, of the first validation piece, in a room (take
-    `fluid`)."""
+    """Write the clips that ship: {instrument}.flac, 9 s of the first validation piece, in a room
+    (take `fluid`)."""
     for path, name in render_takes(replace(run, profile="full"), ("fluid",), ("val",), others=0,
                                    every=100).items():
         with atomic_path(Path(folder) / f"{name}.flac") as part:

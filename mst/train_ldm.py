@@ -32,7 +32,8 @@ from .checkpoints import weights_digest
 from .data import SpectrogramPairDataset, prepare_corpus
 from .features import MelImageToVGGish, load_instrument_net, make_feature_loss
 from .hearing import JUDGE_FILE
-from .ldm import LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, save_ldm
+from .ldm import (
+    LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, repeat_batch, save_ldm)
 from .pool import EtudePool, NewEtudes, etude_pools
 from .processes import has_bf16
 from .recordings import corpus_folder
@@ -71,15 +72,18 @@ class LDMTraining:
     label_weight: float = 0.  # of `label_loss`; the report's future work (6)
     lsd_weight: float = 0.    # of the estimated means' distance to the target, in dB, as pictures
 
+    def means(self, count: int) -> int:
+        "How many of so many estimates are of the mean; they stand first."
+        return round(self.mean_share * count)
+
 LDM_TRAINING_PRESETS = {
     "report": LDMTraining(),
     "mst": LDMTraining(epochs=120, batch_size=32, learning_rate=5e-4, reconstruction_weight=0.,
                        style_weight=0., ema_decay=.999, pairs="twins", vary=True, drop_style=.1,
                        noise_levels=2, noisier=2., max_grad_norm=1.)}
 LDM_TRAINING_PRESETS["etudes"] = replace(  # a further round of preset mst
-    LDM_TRAINING_PRESETS["mst"], epochs=69, batch_size=384, learning_rate=1e-3, ema_decay=.999,
-    noisier=1., blends=.3, mean_share=.5, drop_content=.06, colour=8., coloured=.5,
-    lsd_weight=.07)
+    LDM_TRAINING_PRESETS["mst"], epochs=69, batch_size=384, learning_rate=1e-3, noisier=1.,
+    blends=.3, mean_share=.5, drop_content=.06, colour=8., coloured=.5, lsd_weight=.07)
 
 # %% ../nbs/05_train_ldm.ipynb #c008
 def ldm_training(run: Run) -> LDMTraining:
@@ -108,13 +112,16 @@ class LDMLoss:
     """The objective as a loss function for `Trainer`: equations 9 to 12.
 
     A batch is of pairs, of places in `twins`, or of pairs in `kept`, the same images kept in
-    memory (notebook 05c). Returns `loss` and its terms `reconstruction`, `style` and `diffusion`
-    before weighting; those without weight are left out.
+    memory (notebook 05c). Returns `loss` and its terms `reconstruction`, `style`, `diffusion`,
+    `lsd` and `labels` before weighting; those without weight are left out. ValueError for an
+    `lsd_weight` where nothing is a mean.
     """
     def __init__(self, training: LDMTraining, device: str | torch.device = "cpu",
                  twins: TwinImages | EtudePool | None = None, kept: CachedImages | None = None):
         self.training, self.device = training, choose_device(device)
         self.twins, self.kept, self.feature_loss = twins, kept, None
+        if training.lsd_weight and not training.mean_share:
+            raise ValueError("lsd_weight weighs estimates of the mean: it needs a mean_share")
         if training.reconstruction_weight or training.style_weight:
             audio = AUDIO_PRESETS["mst" if twins else "report"]
             self.feature_loss = make_feature_loss(training.compression.features, audio).to(device)
@@ -131,11 +138,11 @@ class LDMLoss:
         result, t = self.denoise(ldm, batch, content, style, target, generator)
         asked = ldm.forward_diffusion.training_target(result.z_0, t, result.noise)
         losses = {"diffusion": F.mse_loss(result.output, asked)}
+        wanted = content if target is None else target
         if self.feature_loss:
-            wanted = content if target is None else target
             losses |= self.picture_losses(result, wanted, style, batch)
         if self.training.lsd_weight:
-            losses["lsd"] = self.mean_distance(ldm, result, content if target is None else target)
+            losses["lsd"] = self.mean_distance(ldm, result, wanted)
         if self.training.label_weight:
             losses["labels"] = label_loss(ldm.encode_style(style)["tokens"].mean(1), labels)
         return {"loss": self.weighted(losses), **losses}
@@ -151,7 +158,7 @@ def denoise(self: LDMLoss, ldm: LDM, batch, content: Tensor, style: Tensor, targ
     t = (T * torch.rand(B, **rand) ** (1 / w.noisier)).long().clamp(max=T - 1)
     noise = torch.randn(B, size.latent_dim, 128 >> size.num_downsamples,
                         content.shape[-1] >> size.num_downsamples, **rand)
-    mean = torch.arange(B, device=t.device) < round(w.mean_share * B)
+    mean = torch.arange(B, device=t.device) < w.means(B)
     t, noise = t.masked_fill(mean, T - 1), noise.masked_fill(mean.view(-1, 1, 1, 1), 0)
     without_style = without_content = None
     if w.drop_style and ldm.training:
@@ -174,15 +181,13 @@ def weighted(self: LDMLoss, losses: dict[str, Tensor]) -> Tensor:
 # %% ../nbs/05_train_ldm.ipynb #distance-code
 @patch
 def mean_distance(self: LDMLoss, ldm: LDM, result: LDMOutput, target: Tensor) -> Tensor:
-    """Log-spectral distance in dB between the decoded means of `result`, which stand first, and the
-    target images, down to -80 dB (Cifka et al., 2021)."""
-    count = round(self.training.mean_share * len(result.z_0))
-    wanted = target.repeat(self.training.noise_levels, 1, 1, 1)[:count]
+    "LSD in dB, down to -80 dB, of the decoded means of `result` to the target images."
+    count, max_db = self.training.means(len(result.z_0)), AUDIO_PRESETS["mst"].max_db
+    wanted = repeat_batch(target, self.training.noise_levels)[:count]
     with torch.autocast(wanted.device.type, enabled=False):  # 16 bit are too few for a picture
         image = ldm.decode(result.z_0_pred[:count].float())
-        max_db = AUDIO_PRESETS["mst"].max_db
-        far = 80 * (raise_floor(image, max_db) - raise_floor(wanted, max_db))
-        return (far.square().mean(-1) + .01).sqrt().mean()  # with a slope where both are silent
+        return log_spectral_distance(*(raise_floor(x, max_db) for x in (image, wanted)),
+                                     eps=.01).mean()
 
 # %% ../nbs/05_train_ldm.ipynb #pictures
 @patch

@@ -8,10 +8,10 @@ import soundfile as sf
 import torch
 
 from mst.pool import (
-    ALIGNED, ALONE, ETUDE, PERSONAS, EtudePool, NewEtudes, Performance, recorded_places)
+    ALIGNED, ALONE, ETUDE, PERSONAS, Ensemble, EtudePool, NewEtudes, Performance, recorded_places)
 from mst.players import (
-    FONTS, FontSynth, SingleNotes, draw_timbre, find_makers, load_fluidsynth, play_by_rule,
-    tabled_makers)
+    FONTS, FontSynth, Maker, SingleNotes, draw_timbre, find_makers, level_to, load_fluidsynth,
+    persona, play_by_rule, tabled_makers)
 from mst.recordings import UNHEARD_MAKERS, read_recordings
 from mst.render import RENDER_RATE
 from mst.run import Run, shipped_file
@@ -121,6 +121,31 @@ def test_any_instrument_of_rules_sounds(seed):
 
 def test_no_single_notes_no_makers():
     assert SingleNotes([]).makers == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_guitar_is_among_the_makers_and_nobody_twice(seed):
+    names = ["piano"] * 4 + ["harp", "violin", "acoustic_guitar", "nylon_guitar", "flute", "organ"]
+    ensemble = Ensemble.__new__(Ensemble)
+    ensemble.bank = SingleNotes([])
+    def drawn(names):
+        ensemble.bank.makers = [Maker(str(k), name, (), False) for k, name in enumerate(names)]
+        return ensemble.draw_makers(random.Random(seed))
+    chosen = drawn(names)
+    assert len({*chosen}) == 5 and {"flute", "organ"} & {names[k] for k in chosen[4:]}
+    assert any("guitar" in names[k] for k in chosen)
+    assert len({names[k].split("_")[-1] for k in chosen[:3]}) == 3
+    assert drawn(["piano", "piano"]) in ([0], [1]) and drawn(["organ"]) == [0] and drawn([]) == []
+
+
+def test_without_colour_a_persona_is_a_room(monkeypatch):
+    monkeypatch.setattr("mst.players.draw_rooms", lambda count, hz, generator: torch.ones(1))
+    sounds = torch.randn(40, 2205)
+    def played(colour):
+        return persona(sounds, torch.Generator().manual_seed(0), 0., colour)
+    dry = torch.tanh(level_to(sounds))
+    torch.testing.assert_close(played(0.), dry, atol=1e-5, rtol=0)
+    assert not torch.allclose(played(1.), dry, atol=1e-2)
 
 
 def test_recordings_in_places(corpus):

@@ -112,6 +112,8 @@ def test_the_distance_of_decoded_means_has_a_slope_and_counts_only_them(tiny):
     assert latents.grad.isfinite().all() and latents.grad[0].any() and not latents.grad[2:].any()
     truth = 40 * raise_floor(tiny.decode(latents[:1]), 100.).square().mean(-1).sqrt().mean()
     assert abs(distance - truth) < .1  # half of 80 dB, as the second is the target itself
+    with pytest.raises(ValueError, match="mean_share"):
+        LDMLoss(replace(ONE_EPOCH, lsd_weight=.07))
 
 
 def test_what_is_not_seen_changes_nothing(tiny):
@@ -126,6 +128,7 @@ def test_what_is_not_seen_changes_nothing(tiny):
     assert torch.equal(*unseen) and not torch.allclose(*seen)
 
 
-def test_unknown_profile_is_said_in_a_line(capsys):
+def test_unknown_profile_is_said_in_a_line(capsys, monkeypatch):
+    monkeypatch.delenv("MST_PROFILE", raising=False)
     assert main(["--profile", "huge"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
