@@ -138,9 +138,11 @@ def real_cases(recordings: dict[Path, str], notes_of: Callable[[Path], list[Note
 # %% ../nbs/06c_rulers.ipynb #equalise-code
 Method = Callable[[RulerCase], np.ndarray]  # to sound [N], as long as the content
 
-def vocode(image: Tensor, original: np.ndarray, vocoder: Vocoder) -> np.ndarray:
-    "The sound of an image [1, 1, n_mels, T], as long and as loud as the original [N]."
-    sound = vocoder(image.to(vocoder.net.bands.device))[0].cpu().numpy()
+def vocode(image: Tensor, original: np.ndarray, vocoder: Vocoder,
+           contrast: float = 0.) -> np.ndarray:
+    """The sound of an image [1, 1, n_mels, T], as long and as loud as the original [N];
+    `contrast` as for the vocoder."""
+    sound = vocoder(image.to(vocoder.net.bands.device), contrast=contrast)[0].cpu().numpy()
     return match_level(librosa.util.fix_length(sound, size=len(original)), original)
 
 def equalise(content: np.ndarray, style: np.ndarray, vocoder: Vocoder) -> np.ndarray:
