@@ -204,8 +204,8 @@ ETUDE_SECONDS = 45
 
 def play_sections(draw: random.Random, seconds: float, spans: tuple[float, float],
                   write: Callable[[float], Written], rest: Callable[[], float]) -> list[Note]:
-    """What `write` gives for a span of seconds, played; and again, after a `rest`, until the time
-    is over. Ordered by start."""
+    """What `write` gives for a span of `spans` seconds (least, most), played; after a `rest` in
+    seconds again, until fewer than 4 s of `seconds` are left. Ordered by start."""
     at, notes = 0., []
     while at < seconds - 4:
         span = min(draw.uniform(*spans), seconds - 1.5 - at)

@@ -411,8 +411,9 @@ def level_to(sounds: Tensor, level: float = .08) -> Tensor:
 
 def persona(sounds: Tensor, generator: torch.Generator, plain: float = .3,
             colour: float = 1.) -> Tensor:
-    """Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`. With
-    `colour` 0 they have neither an equaliser nor saturation, only a room."""
+    """Sounds [P, N], each by a persona of its own, all equally loud; a share stay `plain`. `colour`
+    scales the equalisers, in dB, and the chance of saturation; with 0, a room and a soft limit
+    (tanh) are left."""
     def rand(): return torch.rand(len(sounds), 1, generator=generator, device=sounds.device)
     length = sounds.shape[1] + 2 * RENDER_RATE  # so that echoes do not come round
     length += length % 2

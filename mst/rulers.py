@@ -141,7 +141,7 @@ Method = Callable[[RulerCase], np.ndarray]  # to sound [N], as long as the conte
 def vocode(image: Tensor, original: np.ndarray, vocoder: Vocoder,
            contrast: float = 0.) -> np.ndarray:
     """The sound of an image [1, 1, n_mels, T], as long and as loud as the original [N];
-    `contrast` as for the vocoder."""
+    sharpened by `contrast` (see `sharpen`)."""
     sound = vocoder(image.to(vocoder.net.bands.device), contrast=contrast)[0].cpu().numpy()
     return match_level(librosa.util.fix_length(sound, size=len(original)), original)
 

@@ -74,7 +74,7 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
 
 # %% ../nbs/07a_sound.ipynb #c096
 STEPS, GUIDANCE, STRENGTH = 4, 1.3, 0.  # of sampling, where nothing else is asked for
-CONTRAST = .1  # of the spectra, see `sharpen` in notebook 03
+CONTRAST = .1  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
 
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
@@ -82,9 +82,10 @@ class SoundTransfer:
 
     Each window's mean (`estimate_mean`) is noised to the part `strength` of the schedule and
     refined in some steps: with 0 the mean is left as it is, with 1 the walk begins in noise alone.
-    Guidance leads both; None is chosen for the first window of a sound. Neighbours share `OVERLAP`
-    frames: there their noise is the same, their latents are blended, and the later one's phases
-    begin as the earlier one's: one sound can become the other within a few frames.
+    Guidance leads both; None is chosen for the first window of a sound. Spectra are sharpened by
+    `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, their latents are
+    blended, and the later one's phases begin as the earlier one's: one sound can become the other
+    within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,

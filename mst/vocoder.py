@@ -203,16 +203,18 @@ def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
 
 # %% ../nbs/03_vocoder.ipynb #sharpen-code
 def sharpen(magnitude: Tensor, contrast: float) -> Tensor:
-    """STFT magnitudes [B, F, T] with higher peaks and deeper valleys: each bin's distance in dB to
-    the mean of the 31 around it grows by the share `contrast`, where that mean is within 30 dB of
-    the frame's peak, and less and less down to 50 dB. A frame's energy stays (a postfilter as in
-    Chen and Gersho, 1995)."""
+    """STFT magnitudes [B, F, T], 1 being about the loudest, with higher peaks and deeper valleys:
+    a bin's distance in dB to the mean level of the 31 around it, fewer at the ends, is multiplied
+    by 1 + `contrast` where that mean is within 30 dB of the frame's peak, by less below, by 1 from
+    50 dB down. Each frame keeps its energy. What is below -120 dB counts as that (after Chen and
+    Gersho, 1995)."""
     def energy(x): return x.square().sum(1, keepdim=True)
     level = 20 * magnitude.clamp(min=1e-6).log10()
+    level = F.pad(level[:, 1:-1], (0, 0, 1, 1), mode="replicate")  # no mel band has the ends
     around = F.avg_pool2d(level, (31, 1), 1, (15, 0), count_include_pad=False)
-    share = ((around - level.amax(1, keepdim=True) + 50) / 20).clamp(0, 1)
-    sharp = magnitude * 10 ** (contrast / 20 * share * (level - around))
-    return sharp * (energy(magnitude) / energy(sharp).clamp(min=1e-20)).sqrt()
+    weight = ((around - level.amax(1, keepdim=True) + 50) / 20).clamp(0, 1)
+    sharp = magnitude * 10 ** (contrast / 20 * weight * (level - around))
+    return sharp * (energy(magnitude) / energy(sharp).clamp(min=1e-30)).sqrt()
 
 # %% ../nbs/03_vocoder.ipynb #c068
 class Vocoder(nn.Module):

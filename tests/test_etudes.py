@@ -138,7 +138,7 @@ def test_a_guitar_is_among_the_makers_and_nobody_twice(seed):
     assert drawn(["piano", "piano"]) in ([0], [1]) and drawn(["organ"]) == [0] and drawn([]) == []
 
 
-def test_without_colour_a_persona_is_a_room(monkeypatch):
+def test_without_colour_a_persona_is_a_room_and_a_soft_limit(monkeypatch):
     monkeypatch.setattr("mst.players.draw_rooms", lambda count, hz, generator: torch.ones(1))
     sounds = torch.randn(40, 2205)
     def played(colour):
