@@ -101,7 +101,8 @@ def test_refused_in_a_line_and_nothing_is_left(violin, tmp_path):
 
 
 def test_what_is_played_is_sharpened(violin, monkeypatch):
-    image, one = torch.rand(1, 1, 256, 16, generator=torch.Generator().manual_seed(0)), torch.ones(1)
+    generator, one = torch.Generator().manual_seed(0), torch.ones(1)
+    image = torch.rand(1, 1, 256, 16, generator=generator)
     sharp = violin.sound(image, one, None)
     monkeypatch.setattr("mst.sound.CONTRAST", 0.)
     assert not torch.allclose(violin.sound(image, one, None), sharp, rtol=1e-2)
