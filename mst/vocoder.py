@@ -209,11 +209,12 @@ def sharpen(magnitude: Tensor, contrast: float) -> Tensor:
     50 dB down. Each frame keeps its energy. What is below -120 dB counts as that (after Chen and
     Gersho, 1995)."""
     def energy(x): return x.square().sum(1, keepdim=True)
-    level = 20 * magnitude.clamp(min=1e-6).log10()
-    level = F.pad(level[:, 1:-1], (0, 0, 1, 1), mode="replicate")  # no mel band has the ends
-    around = F.avg_pool2d(level, (31, 1), 1, (15, 0), count_include_pad=False)
-    weight = ((around - level.amax(1, keepdim=True) + 50) / 20).clamp(0, 1)
-    sharp = magnitude * 10 ** (contrast / 20 * weight * (level - around))
+    # [B, T, F]: neighbours in memory are neighbours in frequency
+    level = 20 * magnitude.mT.clamp(min=1e-6).log10()
+    level = F.pad(level[..., 1:-1], (1, 1), mode="replicate")  # no mel band has the ends
+    around = F.avg_pool1d(level, 31, 1, 15, count_include_pad=False)
+    weight = ((around - level.amax(2, keepdim=True) + 50) / 20).clamp(0, 1)
+    sharp = magnitude * (10 ** (contrast / 20 * weight * (level - around))).mT
     return sharp * (energy(magnitude) / energy(sharp).clamp(min=1e-30)).sqrt()
 
 # %% ../nbs/03_vocoder.ipynb #c068
