@@ -21,7 +21,7 @@ from mst.files import atomic_path
 from mst.ldm import LDM_FILE
 from mst.run import project_root, shipped_file
 from mst.scores import SCORES
-from mst.sound import RATE, STYLES, load_transfer, restyle
+from mst.sound import CONTRAST, RATE, STYLES, load_transfer, restyle
 from mst.takes import read_recipe, render_corpus
 from mst.vocoder import VOCODER_FILE
 
@@ -32,10 +32,12 @@ MAX_CLIP = 100_000
 
 
 def weights_mark():
-    """What the clips depend on, as text: hashes of the weights and of the style clip."""
+    """What the clips depend on, as text: hashes of the weights and of the style clip, and the
+    contrast."""
     names = (LDM_FILE, VOCODER_FILE, f"{STYLES}/{STYLE}.flac")
-    return json.dumps({Path(name).name: hashlib.sha256(shipped_file(name).read_bytes())
-                       .hexdigest()[:16] for name in names})
+    hashes = {Path(name).name: hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()[:16]
+              for name in names}
+    return json.dumps(hashes | {"contrast": CONTRAST})
 
 
 def render_sounds():
