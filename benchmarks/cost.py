@@ -20,7 +20,7 @@ from mst.data import prepare_corpus
 from mst.images import build_dataset_folder_structure
 from mst.run import Run
 from mst.ddim import make_transfer
-from mst.sound import RATE, STYLES, load_transfer, restyle
+from mst.sound import RATE, load_transfer, restyle
 from mst.cases import rendered_recordings, sound_cases
 from mst.evaluate import apply_method, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS, load_ldm
@@ -65,8 +65,7 @@ def training(profile, batch, frames=128, kept=1000):
 
 
 def transferring(profile, seconds, steps=4, strength=.2):
-    transfer = load_transfer(Run().root / STYLES / "violin.flac", "cpu",
-                             num_inference_steps=steps, strength=strength)
+    transfer = load_transfer("violin", "cpu", num_inference_steps=steps, strength=strength)
     sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
     return lambda: [None
                     for _ in restyle(lambda: (sound for _ in range(seconds)), RATE, 1, transfer)]

@@ -10,8 +10,7 @@ from datetime import date
 import librosa
 import measure
 
-from mst.checkpoints import weights_digest
-from mst.commands import evaluate_sets, model_methods
+from mst.commands import describe_playing, evaluate_sets, model_methods
 from mst.ldm import load_ldm
 from mst.recordings import (
     aligned_notes, corpus_folder, read_recordings, select_recordings, share_heard)
@@ -49,7 +48,7 @@ def main(smoke):
                     alignment_rows(folder))
     results.table("rulers_test_all", ruler_header(), rows)
     measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
-                   rulers_test_opened=str(date.today()), rulers_test_weights=weights_digest(ldm))
+                   rulers_test_opened=str(date.today()), rulers_test_playing=describe_playing(ldm))
     key = "rulers_test_{}_{}_{}".format
     for name in ("rendered", "real_players"):
         pair = [numbers.get(key(name, method, "onset_f1")) for method in

@@ -7,7 +7,7 @@ __all__ = ['FAILURES', 'print_error', 'interrupt', 'run_command', 'transfer_pars
            'check_unasked', 'transfer_recordings', 'main', 'download_parser', 'download', 'download_main',
            'build_parser', 'build', 'build_main', 'add_run', 'start_run', 'train_parser', 'check_training', 'train',
            'train_main', 'evaluate_parser', 'file_method', 'model_methods', 'evaluate_sets', 'evaluate',
-           'evaluate_main']
+           'evaluate_main', 'describe_playing']
 
 # %% ../nbs/07b_commands.ipynb #imports
 import argparse
@@ -23,7 +23,9 @@ from pathlib import Path
 import soundfile as sf
 from tqdm.auto import tqdm
 
+from .adapt import Adaptation
 from .autoencoder import load_autoencoder
+from .checkpoints import weights_digest
 from .config import TRAINERS, check_bands, show_configurations
 from .download import CODECS, AudioDownloader, DownloadErrors, one_line
 from .files import atomic_path, check_output
@@ -39,11 +41,12 @@ from .rulers import (
     ruler_numbers, ruler_rows, trained_vectors)
 from .run import (
     PRESETS, PROFILES, Run, finite_float, parse_guidance, parse_seed, parse_shard, positive_float,
-    positive_int, print_table)
+    positive_int, print_table, whole_number)
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
 from .sound import (
-    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, load_transfer, transfer_file)
+    CONTRAST, GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, learn_styles,
+    load_transfer, transfer_file)
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -98,6 +101,9 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
              "folder for several contents, made if its name ends in /; without it, "
              "CONTENT_STYLE.wav in this folder")
+    add("--adapt", type=whole_number, default=Adaptation().steps, metavar="STEPS",
+        help="steps in which the model learns the style from its clips before it plays; 0: none "
+             "(%(default)s)")
     add("--steps", type=int, default=STEPS,
         help="DDIM steps of a refinement, which --strength asks for (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
@@ -154,6 +160,7 @@ def transfer_recordings(args: argparse.Namespace) -> int:
         check_unasked(*outputs, args.output)  # before any network is loaded
     transfer = load_transfer(
         args.style[0], args.device, *args.style[1:], seed=args.seed,
+        adaptation=Adaptation(args.adapt), progress=not args.quiet,
         mix=.5 if args.mix is None else args.mix,
         num_inference_steps=args.steps, guidance_scale=args.guidance, strength=args.strength)
     status = 0
@@ -340,6 +347,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--corpus", metavar="FOLDER",
         help="recordings and single notes as mst_download fetches them; without it, or MST_CORPUS "
              "in the environment, the sets of real sound are left out")
+    add("--adapt", type=whole_number, default=Adaptation().steps, metavar="STEPS",
+        help="steps in which the model learns a style before it plays (%(default)s)")
     add("--steps", type=positive_int, default=STEPS, help="DDIM steps (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
         help="above 1: more of the style; auto: chosen for each content (%(default)s)")
@@ -352,10 +361,13 @@ def evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 # %% ../nbs/07b_commands.ipynb #9633bae1
-def file_method(ldm: LDM, vocoder: Vocoder, **options) -> Method:
+def file_method(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, seed: int = 0,
+                **options) -> Method:
     "A method of the rulers that goes the way of `mst_transfer`; `options` are a `SoundTransfer`'s."
     def method(case):
-        transfer = SoundTransfer(ldm, vocoder, encode_style_clip(ldm, case.style), **options)
+        learned = learn_styles(ldm, [case.style], adaptation, seed)
+        style = encode_style_clip(ldm, case.style)
+        transfer = SoundTransfer(learned, vocoder, style, seed=seed, **options)
         with tempfile.TemporaryDirectory() as folder:
             content, result = (str(Path(folder, name)) for name in ("content.wav", "result.wav"))
             sf.write(content, case.content, RATE)
@@ -363,13 +375,14 @@ def file_method(ldm: LDM, vocoder: Vocoder, **options) -> Method:
             return sf.read(result, dtype="float32")[0]
     return method
 
-def model_methods(ldm: LDM, vocoder: Vocoder, **options) -> dict[str, Method]:
-    "The model's rows: as it was asked for, its mean refined a little, and one step from noise."
-    refined = {"num_inference_steps": STEPS, "strength": .2}
-    one_step = {"num_inference_steps": 1, "strength": 1.}
-    return {"mst": file_method(ldm, vocoder, **options),
-            "mst refined": file_method(ldm, vocoder, **options | refined),
-            "mst one step": file_method(ldm, vocoder, **options | one_step)}
+def model_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation = Adaptation(),
+                  **options) -> dict[str, Method]:
+    """The model's rows: as it was asked for; the same, but that it has not learned the style; and
+    that refined a little."""
+    plain, refined = Adaptation(steps=0), {"num_inference_steps": STEPS, "strength": .2}
+    return {"mst": file_method(ldm, vocoder, adaptation, **options),
+            "mst not adapted": file_method(ldm, vocoder, plain, **options),
+            "mst refined": file_method(ldm, vocoder, plain, **options | refined)}
 
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
@@ -412,8 +425,9 @@ def evaluate(args: argparse.Namespace):
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder = load_vocoder(args.vocoder).to(run.torch_device)
     methods = plain_methods(vocoder)
-    methods |= model_methods(ldm, vocoder, num_inference_steps=args.steps, seed=run.seed,
-                             guidance_scale=args.guidance, strength=args.strength)
+    methods |= model_methods(ldm, vocoder, Adaptation(args.adapt), seed=run.seed,
+                             num_inference_steps=args.steps, guidance_scale=args.guidance,
+                             strength=args.strength)
     rows, printed, numbers = evaluate_sets(run, args.split, folder,
                                            methods | ceiling_methods(vocoder, ldm))
     run.table(f"rulers_{args.split}_all", ruler_header(), rows)
@@ -426,3 +440,9 @@ def evaluate(args: argparse.Namespace):
 def evaluate_main(argv: list[str] | None = None) -> int:
     "Command line of `mst_evaluate`."
     return run_command(evaluate_parser(), evaluate, argv)
+
+# %% ../nbs/07b_commands.ipynb #playing-code
+def describe_playing(ldm: LDM) -> str:
+    "What the results of a model depend on by default, in a line."
+    return (f"weights {weights_digest(ldm)}, guidance {GUIDANCE}, strength {STRENGTH}, "
+            f"contrast {CONTRAST}, {Adaptation()}")

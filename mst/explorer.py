@@ -31,13 +31,13 @@ from .audio import AUDIO_PRESETS, LogMel, read_sound
 from .cases import rendered_recordings
 from .download import one_line
 from .files import make_folder
-from .ldm import load_ldm
+from .ldm import LDM, load_ldm
 from .opening import AUDIO_SUFFIXES, as_sound, open_sound
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, SCORES, corpus_root, read_scores
 from .sound import (
-    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, mix_styles,
-    transfer_file)
+    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, learn_styles,
+    mix_styles, transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -231,6 +231,7 @@ class Explorer:
         self.folder, self.cancelled = tempfile.TemporaryDirectory(), threading.Event()
         self.results = make_folder(folder or Path(self.folder.name) / "results")
         self.thread, self.count, self.title = None, 0, ""  # of the last result
+        self.learned = {}  # the model by the styles that it has learned last
         self.content, self.style, self.other = make_choices(contents)
         self.mix, self.steps, self.guidance, self.strength, self.seed = make_sliders()
         self.uploads = make_uploads()
@@ -366,8 +367,8 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
     tokens = mix_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
     levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
     steps = min(self.steps.value, levels)  # so many can be made of them
-    transfer = SoundTransfer(*self.networks, tokens, max(1, steps), self.guidance.value or None,
-                             self.strength.value, self.seed.value)
+    transfer = SoundTransfer(self.learned_model(), self.networks[1], tokens, max(1, steps),
+                             self.guidance.value or None, self.strength.value, self.seed.value)
     estimates = (1 + steps) * count_windows(self.content.value)
     def after_step(*_):
         if self.cancelled.is_set():
@@ -375,6 +376,22 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
         self.bar.value = min(1, self.bar.value + 1 / estimates)
     transfer.callback = after_step
     return transfer
+
+# %% ../nbs/07c_explorer.ipynb #learn-code
+@patch
+def learned_model(self: Explorer) -> LDM:
+    "The model that has learned the styles that are chosen, unless they ship; or `Cancelled`."
+    clips = (self.style.value, self.other.value)[:1 + (self.mix.value > 0)]
+    if clips not in self.learned:
+        def after_step(share):
+            if self.cancelled.is_set():
+                raise Cancelled
+            self.bar.value = min(1, self.bar.value + share)
+        self.say("learning the style")
+        self.learned = {clips: learn_styles(self.networks[0], list(clips), callback=after_step)}
+        self.say("")
+        self.bar.value = 0
+    return self.learned[clips]
 
 # %% ../nbs/07c_explorer.ipynb #d303004a
 @patch

@@ -6,7 +6,8 @@
 __all__ = ['LDM_PRESETS', 'GUIDANCES', 'TOLERANCE', 'LDMOutput', 'LDM_FILE', 'SinusoidalPositionEmbeddings',
            'LearnedFourierFeatures', 'time_embedding', 'DiffusionConfig', 'ForwardDiffusion', 'StyleEncoder',
            'CrossAttention', 'UNet', 'relative_change', 'LDMConfig', 'make_networks', 'LDM', 'mean_tokens',
-           'least_guidance', 'repeat_batch', 'save_ldm', 'load_ldm', 'count_parameters']
+           'least_guidance', 'expand_tokens', 'estimate_mean', 'repeat_batch', 'save_ldm', 'load_ldm',
+           'count_parameters']
 
 # %% ../nbs/04_ldm.ipynb #imports
 import math
@@ -372,6 +373,19 @@ def denoise_once(self: LDM, content: Tensor, style: Tensor,
     scale = self.choose_guidance(z, styles, noise, guidance_scale)
     z_t = self.forward_diffusion(z, steps, noise)
     return self.decode(self.predict(z_t, steps, styles, z, scale)[0])
+
+# %% ../nbs/04_ldm.ipynb #mean-code
+def expand_tokens(styles: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    "Tokens of one style [1, ...], for each of so many contents."
+    return {k: v.expand(count, *v.shape[1:]) for k, v in styles.items()}
+
+def estimate_mean(ldm: LDM, z: Tensor,  # latents of the contents [B, C, H, W]
+                  styles: dict[str, Tensor],  # what `encode_style` made, for each of them
+                  guidance_scale: float | Tensor = 1.) -> Tensor:  # shaped as z
+    "What the model expects of a content when it is told no noise at all: the mean."
+    last = torch.full((len(z),), ldm.config.diffusion.num_timesteps - 1, device=z.device)
+    z_t = ldm.forward_diffusion(z, last, torch.zeros_like(z))
+    return ldm.predict(z_t, last, styles, z, guidance_scale)[0]
 
 # %% ../nbs/04_ldm.ipynb #drop
 def repeat_batch(x: Tensor, times: int) -> Tensor:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'PRESETS', 'PROFILES', 'TEX_ESCAPES', 'unknown_parameters', 'project_root', 'shipped_file', 'Run',
            'choose_device', 'kernel_cells', 'check_seed', 'check_parameters', 'check_result', 'tex_row', 'print_table',
-           'image_arrays', 'show_images', 'positive_int', 'finite_float', 'positive_float', 'parse_guidance',
-           'parse_seed', 'parse_shard']
+           'image_arrays', 'show_images', 'positive_int', 'whole_number', 'finite_float', 'positive_float',
+           'parse_guidance', 'parse_seed', 'parse_shard']
 
 # %% ../nbs/00b_run.ipynb #imports
 import argparse
@@ -267,6 +267,12 @@ def positive_int(text: str) -> int:
     "An argument: a whole number above 0."
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+def whole_number(text: str) -> int:
+    "An argument: a whole number, 0 or more."
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 def finite_float(text: str) -> float:

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'resample', 'pan_like', 'SoundTransfer', 'store_pieces',
-           'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'encode_style_clip', 'save_style_clips',
-           'open_output', 'transfer_file', 'mix_styles', 'load_transfer']
+           'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style', 'style_images',
+           'encode_style_clip', 'save_style_clips', 'open_output', 'transfer_file', 'mix_styles', 'style_pairs',
+           'learn_styles', 'load_transfer']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -29,12 +30,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from .adapt import Adaptation, StylePairs, adapt, back_translate
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
-from .ddim import DDIM, estimate_mean, style_denoiser
+from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
-from .ldm import LDM, load_ldm
+from .ldm import LDM, estimate_mean, load_ldm
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
 from .opening import as_channels, open_sound, sound_name
+from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
@@ -293,12 +296,9 @@ def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
     power = np.square(clips).mean(1)
     return clips[power >= .01 * power.max()]
 
-@torch.no_grad()
-def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
-                      count: int = STYLE_CLIPS) -> dict[str, Tensor]:
-    """What the model takes as a style: of sound at 22 050 Hz as `as_sound` takes it, of a file, or
-    of the clip that ships for one of the four instruments. The tokens of `count` of the
-    `clearest_clips`."""
+def load_style(clip: str | Path | np.ndarray) -> np.ndarray:
+    """Sound [N] at 22 050 Hz of a style: of sound at that rate as `as_channels` takes it, of a
+    file, or of the clip that ships for one of the four instruments. ValueError if it is silent."""
     if isinstance(clip, str) and clip in INSTRUMENTS:
         clip = shipped_file(f"{STYLES}/{clip}.flac")
     if is_file := isinstance(clip, (str, Path)):
@@ -307,8 +307,19 @@ def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
         sound = mix_channels(np.concatenate(list(remove_rumble([as_channels(clip)], RATE))))
     if not np.abs(sound).max(initial=0) > 1e-4:
         raise ValueError(f"{sound_name(clip) if is_file else 'the style clip'}: holds only silence")
+    return sound
+
+def style_images(ldm: LDM, sound: np.ndarray, count: int = STYLE_CLIPS) -> Tensor:
+    "Images [K, 1, n_mels, 128], on the model's device, of `count` of the `clearest_clips`."
     images = LogMel(AUDIO_PRESETS["mst"])(torch.from_numpy(clearest_clips(sound, count=count)))
-    styles = ldm.encode_style(images[..., :STYLE_FRAMES].to(ldm.forward_diffusion.betas.device))
+    return images[..., :STYLE_FRAMES].to(ldm.forward_diffusion.betas.device)
+
+@torch.no_grad()
+def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
+                      count: int = STYLE_CLIPS) -> dict[str, Tensor]:
+    """What the model takes as a style, of what `load_style` takes: the tokens [1, T', size] of
+    `count` of the `clearest_clips`."""
+    styles = ldm.encode_style(style_images(ldm, load_style(clip), count))
     return {k: v.flatten(0, 1)[None] for k, v in styles.items()}  # [1, tokens, size]
 
 # %% ../nbs/07a_sound.ipynb #c102
@@ -390,11 +401,42 @@ def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
     return {k: torch.lerp(repeated(first[k], second[k].shape[1]),
                           repeated(second[k], first[k].shape[1]), mix) for k in first}
 
+# %% ../nbs/07a_sound.ipynb #learn-code
+def style_pairs(ldm: LDM, clip: str | Path | np.ndarray, adaptation: Adaptation,
+                seed: int = 0) -> StylePairs:
+    "What a model learns a style by, of what `load_style` takes: its clips, as others play them."
+    sound = torch.from_numpy(load_style(clip))
+    images = torch.cat([style_images(ldm, change_speed(sound, 2 ** (semitones / 12)).numpy())
+                        for semitones in adaptation.semitones])
+    others = [encode_style_clip(ldm, name) for name in INSTRUMENTS]
+    return back_translate(ldm, images, encode_style_clip(ldm, clip), others, adaptation.pairs, seed)
+
+def learn_styles(ldm: LDM, clips: list[str | Path | np.ndarray],
+                 adaptation: Adaptation = Adaptation(), seed: int = 0,
+                 callback: Callable[[float], None] = lambda share: None,  # told of the share done
+                 ) -> LDM:
+    """A copy of a model that has learned the styles of these clips but of those that ship; the
+    model as it is if there are no others, or no steps."""
+    clips = [clip for clip in clips if not (isinstance(clip, str) and clip in INSTRUMENTS)]
+    if not clips or not adaptation.steps:
+        return ldm
+    styles = [style_pairs(ldm, clip, adaptation, seed) for clip in clips]
+    steps = adaptation.steps * len(clips)
+    return adapt(ldm, styles, adaptation, seed, lambda loss: callback(1 / steps))
+
+# %% ../nbs/07a_sound.ipynb #load-code
 def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
+                  adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
                   **options) -> SoundTransfer:
-    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
-    `options` are its own."""
+    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed, when
+    they have learned it by an `adaptation`; `options` are its own."""
     device = Run(device=device).torch_device
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
-    return SoundTransfer(ldm, vocoder, mix_styles(ldm, style, other, mix), **options)
+    tokens = mix_styles(ldm, style, other, mix)
+    transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
+    clips = [style] if other is None else [style, other]
+    with tqdm(total=1, desc="learning the style", disable=not progress, leave=False,
+              bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
+        transfer.ldm = learn_styles(ldm, clips, adaptation, seed, bar.update)
+    return transfer

@@ -148,6 +148,7 @@ def test_an_option_without_effect_is_refused(folder, capsys, command, arguments,
 
 
 @pytest.mark.parametrize("arguments, reason", [
+    (["--adapt", "-1"], "'-1' is not a whole number, 0 or more"),
     (["--guidance", "0"], "'0' is neither a finite number above 0 nor auto"),
     (["--guidance", "-1"], "nor auto"), (["--guidance", "nan"], "nor auto"),
     (["--guidance", "inf"], "nor auto"), (["--seed", "9" * 20], "not a whole number of at most 63"),

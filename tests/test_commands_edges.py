@@ -9,7 +9,7 @@ import soundfile as sf
 from mst import commands
 from mst.commands import (
     build_main, download_main, evaluate_main, main, output_path, parse_guidance, parse_shard,
-    positive_int, run_command, train_main)
+    positive_int, run_command, train_main, whole_number)
 from mst.sound import load_transfer, transfer_file
 
 
@@ -132,6 +132,7 @@ def test_what_cannot_be_done_ends_with_2(tmp_path, monkeypatch, capsys, command,
 
 @pytest.mark.parametrize("parse, texts", [
     (positive_int, ["0", "-1", "1.5", "", "x"]), (parse_guidance, ["", "much"]),
+    (whole_number, ["-1", "1.5", "", "x"]),
     (parse_shard, ["0/4", "5/4", "1", "1/2/3", "a/b", "1/0"])])
 def test_arguments_that_are_refused(parse, texts):
     for text in texts:

@@ -1,0 +1,89 @@
+"""How much should a model learn of a style before it plays? Steps of `mst.adapt`, and shares of the
+way, on the development sets of the rulers, from file to file.
+
+Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and some
+forty minutes. The report reads table and figure.
+"""
+import sys
+
+import matplotlib.pyplot as plt
+import measure
+import numpy as np
+
+from mst.adapt import Adaptation
+from mst.commands import file_method
+from mst.hearing import SoundJudge
+from mst.ldm import load_ldm
+from mst.recordings import corpus_folder
+from mst.rulers import RULERS, ceiling_methods, measure_set, plain_methods, trained_vectors
+from mst.run import Run
+from mst.scores import INSTRUMENTS
+from mst.sets import ruler_scores, ruler_sets
+from mst.tagger import MusicTagger
+from mst.takes import MORE, OTHERS, RARE
+from mst.vocoder import load_vocoder
+
+SHIPS = Adaptation()
+SETS = "rendered", "unheard styles", "real players"
+KEYS = "heard", "near", "onset_f1", "lsd", "sharpness_ratio", "distance"
+
+
+def adaptations(smoke):
+    """What is tried, by name: numbers of steps, and for that which ships shares of the way."""
+    steps = (0, 1) if smoke else (0, SHIPS.steps // 2, SHIPS.steps, 2 * SHIPS.steps)
+    tried = {f"{k} steps": Adaptation(steps=k, pairs=2 if smoke else SHIPS.pairs) for k in steps}
+    return tried | {f"share {share:g}": Adaptation(share=share)
+                    for share in (() if smoke else (.25, 1.))}
+
+
+def value_of(scores, key):
+    """A measure's mean, of one value a case or of (mean, low, high); nan where there is none."""
+    value = scores.get(key, [])
+    if isinstance(value, tuple):
+        return value[0]
+    known = np.asarray(value)[np.isfinite(value)]
+    return known.mean() if len(known) else np.nan
+
+
+def main(smoke):
+    run, folder = Run(profile="smoke" if smoke else "quick"), corpus_folder()
+    if not folder and not smoke:
+        sys.exit("adaptation: the development sets need real recordings: name their folder, "
+                 "MST_CORPUS=FOLDER (mst_download data/recordings.csv -o FOLDER fetches it)")
+    ldm, vocoder, tagger, judge = load_ldm(), load_vocoder(), MusicTagger(), SoundJudge()
+    sets = ruler_sets(run, "dev", run.pick(1, 4, 4), 3, None if smoke else folder)
+    tried = adaptations(smoke)
+    methods = {name: file_method(ldm, vocoder, adaptation) for name, adaptation in tried.items()}
+    references = {"another clip": plain_methods(vocoder)["another clip"]}
+    references |= ceiling_methods(vocoder, ldm)
+    players = (*INSTRUMENTS, *OTHERS, *MORE, *RARE)
+    rows, curves = [], {}
+    for name in (name for name in SETS if name in sets):
+        vectors = None
+        if name == "unheard styles":
+            vectors = trained_vectors(ruler_scores("dev", 2, run), "fluid", players, tagger)
+        scores = measure_set(methods | references, sets[name], tagger, judge, vectors)
+        curves[name] = {way: {key: value_of(scores[way], key) for key in KEYS} for way in tried}
+        for way, values in curves[name].items():
+            cells = (f"{RULERS[key][1] * v:.{RULERS[key][2]}f}" if np.isfinite(v) else "-"
+                     for key, v in values.items())
+            rows.append((name, way, *cells))
+    results = measure.results(smoke)
+    fig, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    by_steps = [way for way in tried if "share" not in way]
+    for ax, key in zip(axes, ("lsd", "onset_f1", "distance")):
+        for name, by_way in curves.items():
+            ax.plot([tried[way].steps for way in by_steps], [by_way[way][key] for way in by_steps],
+                    "o-", label=name)
+        ax.set(xlabel="steps", ylabel=RULERS[key][0])
+    axes[0].legend(fontsize=7)
+    results.save_figure(fig, "adaptation")
+    measure.finish(results, "adaptation", ("set", "way", *(RULERS[key][0] for key in KEYS)), rows)
+    for name, by_way in curves.items():
+        first, *_, last = (by_way[way]["lsd"] for way in by_steps)
+        if np.isfinite(first):
+            print(f"{name}: LSD with {by_steps[-1]}, as a ratio to none: {last / first:.2f}")
+
+
+if __name__ == "__main__":
+    main(measure.options(__doc__).smoke)
