@@ -10,13 +10,14 @@ from datetime import date
 import librosa
 import measure
 
-from mst.commands import describe_playing, evaluate_sets, model_methods
+from mst.commands import evaluate_sets, model_methods
 from mst.ldm import load_ldm
 from mst.recordings import (
     aligned_notes, corpus_folder, read_recordings, select_recordings, share_heard)
 from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
 from mst.run import Run, print_table, shipped_file
 from mst.sets import RECORDINGS
+from mst.sound import describe_playing
 from mst.vocoder import load_vocoder
 
 

@@ -7,7 +7,7 @@ __all__ = ['FAILURES', 'print_error', 'interrupt', 'run_command', 'transfer_pars
            'check_unasked', 'transfer_recordings', 'main', 'download_parser', 'download', 'download_main',
            'build_parser', 'build', 'build_main', 'add_run', 'start_run', 'train_parser', 'check_training', 'train',
            'train_main', 'evaluate_parser', 'file_method', 'model_methods', 'evaluate_sets', 'evaluate',
-           'evaluate_main', 'describe_playing']
+           'evaluate_main']
 
 # %% ../nbs/07b_commands.ipynb #imports
 import argparse
@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 
 from .adapt import Adaptation
 from .autoencoder import load_autoencoder
-from .checkpoints import weights_digest
 from .config import TRAINERS, check_bands, show_configurations
 from .download import CODECS, AudioDownloader, DownloadErrors, one_line
 from .files import atomic_path, check_output
@@ -45,8 +44,8 @@ from .run import (
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
 from .sound import (
-    CONTRAST, GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, learn_styles,
-    load_transfer, transfer_file)
+    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, learn_styles, load_transfer,
+    transfer_file)
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -440,9 +439,3 @@ def evaluate(args: argparse.Namespace):
 def evaluate_main(argv: list[str] | None = None) -> int:
     "Command line of `mst_evaluate`."
     return run_command(evaluate_parser(), evaluate, argv)
-
-# %% ../nbs/07b_commands.ipynb #playing-code
-def describe_playing(ldm: LDM) -> str:
-    "What the results of a model depend on by default, in a line."
-    return (f"weights {weights_digest(ldm)}, guidance {GUIDANCE}, strength {STRENGTH}, "
-            f"contrast {CONTRAST}, {Adaptation()}")

@@ -340,6 +340,7 @@ def show_choice(self: Explorer, change=None):
 def add_uploads(self: Explorer, kind: str, change):
     """Files that were uploaded join the list of contents or those of styles, and the last one is
     chosen."""
+    self.learned = {}  # another file may have the same name
     lists = (self.content,) if kind == "content" else (self.style, self.other)
     for file in change["new"]:
         path = Path(self.folder.name) / kind / Path(file["name"]).name

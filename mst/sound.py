@@ -7,7 +7,7 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', '
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'resample', 'pan_like', 'SoundTransfer', 'store_pieces',
            'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style', 'style_images',
            'encode_style_clip', 'save_style_clips', 'open_output', 'transfer_file', 'mix_styles', 'style_pairs',
-           'learn_styles', 'load_transfer']
+           'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -32,6 +32,7 @@ from tqdm.auto import tqdm
 
 from .adapt import Adaptation, StylePairs, adapt, back_translate
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
+from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
 from .ldm import LDM, estimate_mean, load_ldm
@@ -296,6 +297,7 @@ def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
     power = np.square(clips).mean(1)
     return clips[power >= .01 * power.max()]
 
+# %% ../nbs/07a_sound.ipynb #style-code
 def load_style(clip: str | Path | np.ndarray) -> np.ndarray:
     """Sound [N] at 22 050 Hz of a style: of sound at that rate as `as_channels` takes it, of a
     file, or of the clip that ships for one of the four instruments. ValueError if it is silent."""
@@ -440,3 +442,9 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
               bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
         transfer.ldm = learn_styles(ldm, clips, adaptation, seed, bar.update)
     return transfer
+
+# %% ../nbs/07a_sound.ipynb #playing-code
+def describe_playing(ldm: LDM) -> str:
+    "What the results of a model depend on by default, in a line."
+    return (f"weights {weights_digest(ldm)}, guidance {GUIDANCE}, strength {STRENGTH}, "
+            f"contrast {CONTRAST}, {Adaptation()}")

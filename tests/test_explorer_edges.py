@@ -170,6 +170,28 @@ def test_an_uploaded_style_joins_both_lists(explorer, piece):
     assert frames(explorer, "style") == frames(explorer, "content")
 
 
+def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piece, monkeypatch):
+    told = []
+
+    def learn(ldm, clips, callback):
+        callback(.5)
+        told.append((clips, explorer.bar.value))
+        return ldm
+    monkeypatch.setattr("mst.explorer.learn_styles", learn)
+    upload = {"new": [{"name": "mine.flac", "content": piece.read_bytes()}]}
+    explorer.add_uploads("style", upload)
+    path = explorer.style.value
+    explorer.learned_model(), explorer.learned_model()
+    assert told == [([path], .5)] and explorer.bar.value == 0
+    explorer.mix.value = .5
+    explorer.learned_model()
+    assert told[1:] == [([path, "piano"], .5)]
+    explorer.add_uploads("style", upload)  # a file of the same name may be another
+    explorer.cancelled.set()
+    explorer.play_transfer()
+    assert explorer.message.value == "cancelled" and len(told) == 2
+
+
 def test_messages_are_text_and_no_html(explorer):
     explorer.say("<b>a</b>")
     assert explorer.message.value == "&lt;b&gt;a&lt;/b&gt;"

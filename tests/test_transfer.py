@@ -43,6 +43,17 @@ def test_standard_streams(content):
     assert done.returncode == 0 and not done.stderr and done.stdout[:4] == b"RIFF"
 
 
+def test_a_style_of_ones_own_is_learned_first(content):
+    results = {}
+    for steps in ("0", "3"):
+        result = run(["mst_transfer", content, "--style", content, "--adapt", steps, "-o",
+                      content.with_name(f"{steps}.wav")])
+        assert result.returncode == 0, result.stderr
+        assert ("learning the style" in result.stderr) == (steps != "0")
+        results[steps], _ = sf.read(content.with_name(f"{steps}.wav"))
+    assert 0 < np.abs(results["0"] - results["3"]).max() < 1
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 def test_several_contents_of_which_one_needs_ffmpeg(content):
     folder = content.parent
