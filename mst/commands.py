@@ -44,8 +44,8 @@ from .run import (
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
 from .sound import (
-    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, encode_style_clip, learn_styles, load_transfer,
-    transfer_file)
+    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_suffix, encode_style_clip, learn_styles,
+    load_transfer, transfer_file)
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -140,6 +140,7 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
             raise ValueError(f"{content}: several results would go to {output}, also that of "
                              f"{other}; {advice}")
         if output != "-":
+            check_suffix(output)
             check_output(output, *args.contents, *args.style)
     for path in (*args.contents, *(style for style in args.style if style not in INSTRUMENTS)):
         check_there(path)

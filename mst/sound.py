@@ -6,8 +6,8 @@
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'resample', 'pan_like', 'SoundTransfer', 'store_pieces',
            'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style', 'style_images',
-           'encode_style_clip', 'save_style_clips', 'open_output', 'transfer_file', 'mix_styles', 'style_pairs',
-           'learn_styles', 'load_transfer', 'describe_playing']
+           'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file', 'mix_styles',
+           'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -337,6 +337,11 @@ def save_style_clips(run: Run, folder: str | Path):
 # %% ../nbs/07a_sound.ipynb #c103
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
+def check_suffix(path: str | Path):
+    "ValueError if no sound is written by such a name."
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: the name should end in one of {', '.join(SUFFIXES)}")
+
 # %% ../nbs/07a_sound.ipynb #c104
 @contextmanager
 def open_output(path: str | Path) -> Iterator[Path]:
@@ -348,8 +353,7 @@ def open_output(path: str | Path) -> Iterator[Path]:
             with open(part, "rb") as f:
                 shutil.copyfileobj(f, sys.stdout.buffer)
         return
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: the name should end in one of {', '.join(SUFFIXES)}")
+    check_suffix(path)
     with atomic_path(path) as part:
         yield part
 
@@ -438,7 +442,7 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
     tokens = mix_styles(ldm, style, other, mix)
     transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
     clips = [style] if other is None else [style, other]
-    with tqdm(total=1, desc="learning the style", disable=not progress, leave=False,
+    with tqdm(total=1, desc="learning the style", disable=not progress, leave=False, delay=.5,
               bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
         transfer.ldm = learn_styles(ldm, clips, adaptation, seed, bar.update)
     return transfer

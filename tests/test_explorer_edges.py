@@ -181,9 +181,11 @@ def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piec
     upload = {"new": [{"name": "mine.flac", "content": piece.read_bytes()}]}
     explorer.add_uploads("style", upload)
     path = explorer.style.value
+    explorer.cancelled.clear()
     explorer.learned_model(), explorer.learned_model()
     assert told == [([path], .5)] and explorer.bar.value == 0
     explorer.mix.value = .5
+    explorer.cancelled.clear()
     explorer.learned_model()
     assert told[1:] == [([path, "piano"], .5)]
     explorer.add_uploads("style", upload)  # a file of the same name may be another
