@@ -45,10 +45,9 @@ def back_translate(ldm: LDM, clips: Tensor,   # images of a style [K, 1, n_mels,
                    count: int, seed: int = 0) -> StylePairs:
     """Pairs whose targets are clips, and whose contents are what the model makes of these in other
     styles: so many of each."""
-    draw, latents = random.Random(seed), ldm.encode(clips)
-    contents, targets = [], []
+    draw, contents, targets = random.Random(seed), [], []
     for other in others:
-        z = latents[draw.choices(range(len(latents)), k=count)]
+        z = ldm.encode(clips[draw.choices(range(len(clips)), k=count)])
         image = ldm.decode(estimate_mean(ldm, z, expand_tokens(other, count)))
         contents.append(ldm.encode(image.clamp(0, 1)))
         targets.append(z)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
-           'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'resample', 'pan_like', 'SoundTransfer', 'store_pieces',
-           'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style', 'style_images',
-           'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file', 'mix_styles',
-           'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
+           'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
+           'store_pieces', 'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style',
+           'style_images', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
+           'mix_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -408,12 +408,17 @@ def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
                           repeated(second[k], first[k].shape[1]), mix) for k in first}
 
 # %% ../nbs/07a_sound.ipynb #learn-code
+PASSAGE = 430  # frames of a passage, 10 s, of a long recording, to learn its style by
+
 def style_pairs(ldm: LDM, clip: str | Path | np.ndarray, adaptation: Adaptation,
                 seed: int = 0) -> StylePairs:
     "What a model learns a style by, of what `load_style` takes: its clips, as others play them."
-    sound = torch.from_numpy(load_style(clip))
-    images = torch.cat([style_images(ldm, change_speed(sound, 2 ** (semitones / 12)).numpy())
-                        for semitones in adaptation.semitones])
+    sound = load_style(clip)
+    if len(sound) > STYLE_CLIPS * PASSAGE * HOP:  # an hour, five times, would fill the memory
+        sound = clearest_clips(sound, PASSAGE)
+    passages = torch.from_numpy(np.atleast_2d(sound))
+    images = torch.cat([style_images(ldm, change_speed(passage, 2 ** (semitones / 12)).numpy())
+                        for semitones in adaptation.semitones for passage in passages])
     others = [encode_style_clip(ldm, name) for name in INSTRUMENTS]
     return back_translate(ldm, images, encode_style_clip(ldm, clip), others, adaptation.pairs, seed)
 
