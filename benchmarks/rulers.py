@@ -10,6 +10,7 @@ from datetime import date
 import librosa
 import measure
 
+from mst.adapt import Adaptation
 from mst.commands import evaluate_sets, model_methods
 from mst.ldm import load_ldm
 from mst.recordings import (
@@ -40,7 +41,8 @@ def main(smoke):
         sys.exit("rulers: the test sets need real recordings: name their folder, MST_CORPUS=FOLDER "
                  "(mst_download data/recordings.csv -o FOLDER fetches it)")
     ldm, vocoder = load_ldm(), load_vocoder()
-    methods = plain_methods(vocoder) | model_methods(ldm, vocoder, seed=run.seed)
+    methods = plain_methods(vocoder) | model_methods(
+        ldm, vocoder, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)
     rows, printed, numbers = evaluate_sets(run, "test", None if smoke else folder,
                                            methods | ceiling_methods(vocoder, ldm))
@@ -49,7 +51,8 @@ def main(smoke):
                     alignment_rows(folder))
     results.table("rulers_test_all", ruler_header(), rows)
     measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
-                   rulers_test_opened=str(date.today()), rulers_test_playing=describe_playing(ldm))
+                   rulers_test_opened=str(date.today()),
+                   rulers_test_playing=describe_playing(ldm, vocoder))
     key = "rulers_test_{}_{}_{}".format
     for name in ("rendered", "real_players"):
         pair = [numbers.get(key(name, method, "onset_f1")) for method in

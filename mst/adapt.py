@@ -31,6 +31,11 @@ class Adaptation:
     pairs: int = 12      # of each other style
     share: float = .5    # of the way that the weights went is kept
 
+    def __post_init__(self):
+        if self.steps < 0 or min(self.batch_size, self.pairs) < 1 or not 0 <= self.share <= 1:
+            raise ValueError("an adaptation needs steps of 0 or more, a batch and pairs of 1 or "
+                             f"more, and a share in [0, 1], got {self}")
+
 # %% ../nbs/05f_adapt.ipynb #pairs-code
 class StylePairs(NamedTuple):
     "Latents [N, C, 16, T'] of contents, and of clips of a style, the targets; its tokens [1, ...]."
@@ -72,6 +77,8 @@ def adapt(ldm: LDM, styles: list[StylePairs], adaptation: Adaptation = Adaptatio
                                      expand_tokens(pairs.style, len(rows)))
             loss = F.mse_loss(mean.float(), pairs.targets[rows])
             loss.backward()
+        if not loss.isfinite():
+            raise FloatingPointError("a style could not be learned: the loss is not finite")
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.)
         share = min(1, (step + 1) / max(1, adaptation.warmup))
         optimizer.param_groups[0]["lr"] = share * adaptation.learning_rate

@@ -44,8 +44,8 @@ from .run import (
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
 from .sound import (
-    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_suffix, encode_style_clip, learn_styles,
-    load_transfer, transfer_file)
+    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_suffix, learn_styles, load_style,
+    load_transfer, style_tokens, transfer_file)
 from .tagger import MusicTagger
 from .takes import MORE, OTHERS, RARE, render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -93,8 +93,8 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="recordings of any length, one or two channels, of any format that ffmpeg reads; - is "
              "standard input")
     add("--style", required=True, action="append", metavar="CLIP",
-        help="a recording of the wanted instrument, of which six clips of 3 s are taken, or "
-             f"one of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
+        help="a recording of the wanted instrument, of which six clips of 3 s are taken, and which "
+             f"is learned first, or one of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
     add("--mix", type=finite_float, help="share of the second style (0.5)")
     add("-o", "--output",
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
@@ -110,7 +110,7 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
-    add("--seed", type=parse_seed, default=0, help="of the noise (%(default)s)")
+    add("--seed", type=parse_seed, default=0, help="of the learning and of the noise (%(default)s)")
     add("--air", action=argparse.BooleanOptionalAction, default=True,
         help="keep the content's own sound above 11 kHz, where the model has none, as much louder "
              "or quieter as the octave below became (on)")
@@ -158,11 +158,14 @@ def transfer_recordings(args: argparse.Namespace) -> int:
     check_contents(args, outputs)
     if len(outputs) == 1:
         check_unasked(*outputs, args.output)  # before any network is loaded
-    transfer = load_transfer(
-        args.style[0], args.device, *args.style[1:], seed=args.seed,
-        adaptation=Adaptation(args.adapt), progress=not args.quiet,
-        mix=.5 if args.mix is None else args.mix,
-        num_inference_steps=args.steps, guidance_scale=args.guidance, strength=args.strength)
+    try:
+        transfer = load_transfer(
+            args.style[0], args.device, *args.style[1:], seed=args.seed,
+            adaptation=Adaptation(args.adapt), progress=not args.quiet,
+            mix=.5 if args.mix is None else args.mix,
+            num_inference_steps=args.steps, guidance_scale=args.guidance, strength=args.strength)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; nothing was played") from None
     status = 0
     for content, output in zip(args.contents, outputs):
         try:
@@ -365,9 +368,9 @@ def file_method(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, seed: int = 
                 **options) -> Method:
     "A method of the rulers that goes the way of `mst_transfer`; `options` are a `SoundTransfer`'s."
     def method(case):
-        learned = learn_styles(ldm, [case.style], adaptation, seed)
-        style = encode_style_clip(ldm, case.style)
-        transfer = SoundTransfer(learned, vocoder, style, seed=seed, **options)
+        style = load_style(case.style)
+        learned = learn_styles(ldm, [style], adaptation, seed)
+        transfer = SoundTransfer(learned, vocoder, style_tokens(ldm, style), seed=seed, **options)
         with tempfile.TemporaryDirectory() as folder:
             content, result = (str(Path(folder, name)) for name in ("content.wav", "result.wav"))
             sf.write(content, case.content, RATE)

@@ -11,6 +11,7 @@ __all__ = ['KILOHERTZ', 'FULL', 'WIDE', 'SLIDERS', 'SCRIPT', 'VIEWS', 'KEPT', 'l
 import html
 import io
 import math
+import os
 import re
 import tempfile
 import threading
@@ -36,8 +37,8 @@ from .opening import AUDIO_SUFFIXES, as_sound, open_sound
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, SCORES, corpus_root, read_scores
 from .sound import (
-    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, learn_styles,
-    mix_styles, transfer_file)
+    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, is_shipped,
+    learn_styles, load_style, mix_styles, transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -340,7 +341,6 @@ def show_choice(self: Explorer, change=None):
 def add_uploads(self: Explorer, kind: str, change):
     """Files that were uploaded join the list of contents or those of styles, and the last one is
     chosen."""
-    self.learned = {}  # another file may have the same name
     lists = (self.content,) if kind == "content" else (self.style, self.other)
     for file in change["new"]:
         path = Path(self.folder.name) / kind / Path(file["name"]).name
@@ -381,18 +381,25 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
 # %% ../nbs/07c_explorer.ipynb #learn-code
 @patch
 def learned_model(self: Explorer) -> LDM:
-    "The model that has learned the styles that are chosen, unless they ship; or `Cancelled`."
-    clips = (self.style.value, self.other.value)[:1 + (self.mix.value > 0)]
-    if clips not in self.learned:
-        def after_step(share):
-            if self.cancelled.is_set():
-                raise Cancelled
-            self.bar.value = min(1, self.bar.value + share)
+    "The model that has learned the styles that are heard, unless they ship; or `Cancelled`."
+    mix = self.mix.value
+    clips = [clip for clip, share in ((self.style.value, 1 - mix), (self.other.value, mix))
+             if share and not is_shipped(clip)]
+    if not clips:
+        return self.networks[0]
+    def after_step(share):
+        if self.cancelled.is_set():
+            raise Cancelled
+        self.bar.value = min(1, self.bar.value + share)
+    key = self.seed.value, *((clip, os.stat(clip).st_mtime_ns) for clip in clips)
+    if (model := self.learned.get(key)) is None:
         self.say("learning the style")
-        self.learned = {clips: learn_styles(self.networks[0], list(clips), callback=after_step)}
+        model = learn_styles(self.networks[0], [load_style(clip) for clip in clips],
+                             seed=self.seed.value, callback=after_step)
+        self.learned = {key: model}
         self.say("")
         self.bar.value = 0
-    return self.learned[clips]
+    return model
 
 # %% ../nbs/07c_explorer.ipynb #d303004a
 @patch

@@ -6,8 +6,9 @@
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
            'store_pieces', 'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style',
-           'style_images', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
-           'mix_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
+           'style_images', 'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output',
+           'transfer_file', 'mix_tokens', 'mix_styles', 'is_shipped', 'style_pairs', 'learn_styles', 'load_transfer',
+           'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -317,12 +318,15 @@ def style_images(ldm: LDM, sound: np.ndarray, count: int = STYLE_CLIPS) -> Tenso
     return images[..., :STYLE_FRAMES].to(ldm.forward_diffusion.betas.device)
 
 @torch.no_grad()
+def style_tokens(ldm: LDM, sound: np.ndarray, count: int = STYLE_CLIPS) -> dict[str, Tensor]:
+    "What the model takes as a style: tokens [1, T', size] of the clips of a sound [N]."
+    styles = ldm.encode_style(style_images(ldm, sound, count))
+    return {k: v.flatten(0, 1)[None] for k, v in styles.items()}  # [1, tokens, size]
+
 def encode_style_clip(ldm: LDM, clip: str | Path | np.ndarray,
                       count: int = STYLE_CLIPS) -> dict[str, Tensor]:
-    """What the model takes as a style, of what `load_style` takes: the tokens [1, T', size] of
-    `count` of the `clearest_clips`."""
-    styles = ldm.encode_style(style_images(ldm, load_style(clip), count))
-    return {k: v.flatten(0, 1)[None] for k, v in styles.items()}  # [1, tokens, size]
+    "`style_tokens` of what `load_style` takes."
+    return style_tokens(ldm, load_style(clip), count)
 
 # %% ../nbs/07a_sound.ipynb #c102
 def save_style_clips(run: Run, folder: str | Path):
@@ -393,46 +397,55 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     return {"seconds": seconds, "times_real_time": seconds / (time.perf_counter() - start)}
 
 # %% ../nbs/07a_sound.ipynb #c106
-def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
-               other: str | Path | np.ndarray | None = None,
-               mix: float = .5) -> dict[str, Tensor]:
-    "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
+def mix_tokens(styles: list[dict[str, Tensor]], mix: float = .5) -> dict[str, Tensor]:
+    "Tokens of a style; or of two, the second with the share `mix`, in [0, 1], as often as needed."
     if not 0 <= mix <= 1:
         raise ValueError(f"mix must be in [0, 1], got {mix}")
-    if other is None:
-        return encode_style_clip(ldm, style)
-    first, second = encode_style_clip(ldm, style), encode_style_clip(ldm, other)
+    if len(styles) == 1:
+        return styles[0]
+    first, second = styles
     def repeated(tokens, size):  # clips of different numbers
         return tokens.repeat(1, math.lcm(size, tokens.shape[1]) // tokens.shape[1], 1)
     return {k: torch.lerp(repeated(first[k], second[k].shape[1]),
                           repeated(second[k], first[k].shape[1]), mix) for k in first}
 
+def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
+               other: str | Path | np.ndarray | None = None,
+               mix: float = .5) -> dict[str, Tensor]:
+    "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
+    clips = [style] if other is None else [style, other]
+    return mix_tokens([encode_style_clip(ldm, clip) for clip in clips], mix)
+
 # %% ../nbs/07a_sound.ipynb #learn-code
 PASSAGE = 430  # frames of a passage, 10 s, of a long recording, to learn its style by
 
-def style_pairs(ldm: LDM, clip: str | Path | np.ndarray, adaptation: Adaptation,
-                seed: int = 0) -> StylePairs:
-    "What a model learns a style by, of what `load_style` takes: its clips, as others play them."
-    sound = load_style(clip)
-    if len(sound) > STYLE_CLIPS * PASSAGE * HOP:  # an hour, five times, would fill the memory
-        sound = clearest_clips(sound, PASSAGE)
-    passages = torch.from_numpy(np.atleast_2d(sound))
-    images = torch.cat([style_images(ldm, change_speed(passage, 2 ** (semitones / 12)).numpy())
-                        for semitones in adaptation.semitones for passage in passages])
-    others = [encode_style_clip(ldm, name) for name in INSTRUMENTS]
-    return back_translate(ldm, images, encode_style_clip(ldm, clip), others, adaptation.pairs, seed)
+def is_shipped(clip: str | Path | np.ndarray) -> bool:
+    "Whether a style is the name of one that ships."
+    return isinstance(clip, str) and clip in INSTRUMENTS
 
-def learn_styles(ldm: LDM, clips: list[str | Path | np.ndarray],
-                 adaptation: Adaptation = Adaptation(), seed: int = 0,
-                 callback: Callable[[float], None] = lambda share: None,  # told of the share done
+def style_pairs(ldm: LDM, sound: np.ndarray, adaptation: Adaptation, seed: int = 0) -> StylePairs:
+    "What a model learns a style by: clips of its sound [N], and what others make of them."
+    passages = np.atleast_2d(sound)
+    if len(sound) > STYLE_CLIPS * PASSAGE * HOP:  # an hour, five times, would fill the memory
+        passages = clearest_clips(sound, PASSAGE)
+    images = [style_images(ldm, change_speed(passage, 2 ** (semitones / 12)).numpy())
+              for semitones in adaptation.semitones for passage in torch.from_numpy(passages)]
+    others = [encode_style_clip(ldm, name) for name in INSTRUMENTS]
+    return back_translate(ldm, torch.cat(images), style_tokens(ldm, sound), others,
+                          adaptation.pairs, seed)
+
+def learn_styles(ldm: LDM, sounds: list[np.ndarray], adaptation: Adaptation = Adaptation(),
+                 seed: int = 0,
+                 callback: Callable[[float], None] = lambda share: None,  # told of each share done
                  ) -> LDM:
-    """A copy of a model that has learned the styles of these clips but of those that ship; the
-    model as it is if there are no others, or no steps."""
-    clips = [clip for clip in clips if not (isinstance(clip, str) and clip in INSTRUMENTS)]
-    if not clips or not adaptation.steps:
+    """A copy of a model that has learned the styles of sounds [N] at 22 050 Hz; the model as it is
+    if there are none, or no steps."""
+    if not sounds or not adaptation.steps:
         return ldm
-    styles = [style_pairs(ldm, clip, adaptation, seed) for clip in clips]
-    steps = adaptation.steps * len(clips)
+    styles, steps = [], adaptation.steps * len(sounds)
+    for sound in sounds:
+        callback(0.)
+        styles.append(style_pairs(ldm, sound, adaptation, seed))
     return adapt(ldm, styles, adaptation, seed, lambda loss: callback(1 / steps))
 
 # %% ../nbs/07a_sound.ipynb #load-code
@@ -440,20 +453,25 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
                   **options) -> SoundTransfer:
-    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed, when
-    they have learned it by an `adaptation`; `options` are its own."""
+    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed, which
+    they learn first, as the `adaptation` says, but for those that ship; `options` are its own."""
     device = Run(device=device).torch_device
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
-    tokens = mix_styles(ldm, style, other, mix)
-    transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
     clips = [style] if other is None else [style, other]
-    with tqdm(total=1, desc="learning the style", disable=not progress, leave=False, delay=.5,
+    sounds = [load_style(clip) for clip in clips]  # once: a style may be a pipe
+    tokens = mix_tokens([style_tokens(ldm, sound) for sound in sounds], mix)
+    transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
+    shares = [1.] if other is None else [1 - mix, mix]
+    own = [sound for clip, sound, share in zip(clips, sounds, shares)
+           if share and not is_shipped(clip)]
+    with tqdm(total=1, desc="learning the style", leave=False,
+              disable=not (progress and own and adaptation.steps),
               bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
-        transfer.ldm = learn_styles(ldm, clips, adaptation, seed, bar.update)
+        transfer.ldm = learn_styles(ldm, own, adaptation, seed, bar.update)
     return transfer
 
 # %% ../nbs/07a_sound.ipynb #playing-code
-def describe_playing(ldm: LDM) -> str:
-    "What the results of a model depend on by default, in a line."
-    return (f"weights {weights_digest(ldm)}, guidance {GUIDANCE}, strength {STRENGTH}, "
-            f"contrast {CONTRAST}, {Adaptation()}")
+def describe_playing(ldm: LDM, vocoder: Vocoder) -> str:
+    "What the results of the networks depend on by default, in a line."
+    return (f"weights {weights_digest(ldm)} and {weights_digest(vocoder)}, guidance {GUIDANCE}, "
+            f"strength {STRENGTH}, contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
