@@ -93,6 +93,9 @@ def test_a_stopped_transfer_says_that_the_finished_ones_are_there(folder, capsys
     monkeypatch.setattr(commands, "transfer_file", stop)
     assert main([str(folder / "in.wav"), "--style", "violin"]) == 130
     assert capsys.readouterr().err == "mst_transfer: stopped; what was finished is there\n"
+    monkeypatch.setattr(commands, "load_transfer", stop)  # while it learns the style
+    assert main([str(folder / "in.wav"), "--style", "violin"]) == 130
+    assert capsys.readouterr().err == "mst_transfer: stopped; nothing was played\n"
 
 
 @pytest.mark.parametrize("error, status, line", [

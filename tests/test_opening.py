@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from mst.adapt import Adaptation
 from mst.audio import AudioPreprocessor
 from mst.images import build_dataset_folder_structure
 from mst.opening import AUDIO_FORMATS, AUDIO_SUFFIXES, as_channels, as_sound, open_sound
@@ -259,6 +260,24 @@ def test_a_pipe_with_a_name_and_one_without(plain, tmp_path, tune):
     threading.Thread(target=write).start()
     assert np.array_equal(samples(f"/dev/fd/{out}"), samples(plain))
     os.close(out)
+
+
+def test_a_style_from_a_pipe_is_read_once_and_learned(plain, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    threading.Thread(target=(tmp_path / "fifo").write_bytes, args=[plain.read_bytes()]).start()
+    few = Adaptation(steps=1, pairs=1)
+    piped, known = (load_transfer(path, "cpu", adaptation=few)
+                    for path in (tmp_path / "fifo", plain))
+    assert torch.equal(piped.style["tokens"], known.style["tokens"])
+    assert torch.allclose(piped.ldm.unet.leave.weight, known.ldm.unet.leave.weight)
+
+
+def test_what_is_not_heard_is_not_learned(plain, violin):
+    few = Adaptation(steps=1, pairs=1)
+    weights = [load_transfer(plain, "cpu", "harp", mix, few).ldm.unet.leave.weight
+               for mix in (.5, 1.)]
+    assert torch.equal(weights[1], violin.ldm.unet.leave.weight)
+    assert not torch.equal(weights[0], weights[1])
 
 
 def test_standard_input(plain, monkeypatch):
