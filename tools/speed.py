@@ -1,8 +1,8 @@
 """Measure the way from file to file: `python tools/speed.py`, on a machine that does nothing else.
 
-Prints how many seconds of sound are made in a second, from a five-minute file at 20 steps and at
-four, as ships; how long a file of 3 s takes, start-up included; and the most memory that an hour of
-sound needs. `python tools/speed.py --minutes 1` is a trial: each file is at most so long.
+Prints how many seconds of sound are made in a second, of 3 s, five minutes and an hour, in a style
+that ships and in one that is learned first, start-up included; and the most memory that is needed,
+also by an hour as the style. `python tools/speed.py --minutes 1` is a trial: each file is at most so long.
 """
 import argparse
 import os
@@ -31,11 +31,10 @@ def write_music(path, seconds):
             f.write(clips[f.frames // RATE % len(clips)][:missing])
 
 
-def measured(content, *options):
+def measured(content, style):
     """Seconds, and GB of memory at most, that mst_transfer takes."""
     command = [str(Path(sys.executable).with_name("mst_transfer")), str(content), "--style",
-               "violin", "-o",
-               str(content.with_name("out.wav")), "--quiet", *options]
+               str(style), "-o", str(content.with_name("out.wav")), "--quiet"]
     start = time.perf_counter()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
@@ -48,13 +47,17 @@ def measured(content, *options):
 def main(minutes):
     five, hour = (60 * min(minutes, m) for m in (5, 60))
     with tempfile.TemporaryDirectory() as folder:
-        for seconds, steps in ((3, 4), (3, 20), (five, 20), (five, 4), (hour, 4)):
-            content = Path(folder) / "content.wav"
-            write_music(content, seconds)
-            took, memory = measured(content, "--steps", str(steps))
-            print(f"{seconds:6g} s of sound, {steps:2} steps: {took:6.1f} s, start-up included; "
-                  f"{seconds / took:5.1f} times real time; "
-                  f"at most {memory:.2f} GB", flush=True)
+        paths = {seconds: Path(folder) / f"{seconds:g}.wav" for seconds in (3, five, hour)}
+        for seconds, path in paths.items():
+            write_music(path, seconds)
+        own = project_root() / STYLES / "violin.flac"
+        for seconds, style in ((3, "violin"), (3, own), (3, paths[hour]), (five, "violin"),
+                               (five, own), (hour, "violin")):
+            took, memory = measured(paths[seconds], style)
+            named = {"violin": "that ships", own: "of 9 s"}.get(style, f"of {hour:g} s")
+            print(f"{seconds:6g} s of sound, in a style {named:10}: {took:6.1f} s, start-up "
+                  f"included; {seconds / took:5.1f} times real time; at most {memory:.2f} GB",
+                  flush=True)
 
 
 if __name__ == "__main__":
