@@ -2,7 +2,8 @@
 
 Prints how many seconds of sound are made in a second, of 3 s, five minutes and an hour, in a style
 that ships and in one that is learned first, start-up included; and the most memory that is needed,
-also by an hour as the style. `python tools/speed.py --minutes 1` is a trial: each file is at most so long.
+also by an hour as the style. `python tools/speed.py --minutes 1` is a trial: each file is at most
+so long.
 """
 import argparse
 import os
