@@ -1,8 +1,8 @@
 """How much should a model learn of a style before it plays? Steps of `mst.adapt`, and shares of the
 way, on the development sets of the rulers, from file to file.
 
-Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and some
-forty minutes. The report reads table and figure.
+Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and an
+hour. The report reads table and figure.
 """
 import sys
 
