@@ -8,19 +8,16 @@ import sys
 
 import matplotlib.pyplot as plt
 import measure
-import numpy as np
 
 from mst.adapt import Adaptation
 from mst.commands import file_method
 from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
 from mst.recordings import corpus_folder
-from mst.rulers import RULERS, ceiling_methods, measure_set, plain_methods, trained_vectors
+from mst.rulers import RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell
 from mst.run import Run
-from mst.scores import INSTRUMENTS
-from mst.sets import ruler_scores, ruler_sets
+from mst.sets import known_vectors, ruler_sets
 from mst.tagger import MusicTagger
-from mst.takes import MORE, OTHERS, RARE
 from mst.vocoder import load_vocoder
 
 SHIPS = Adaptation()
@@ -36,15 +33,6 @@ def adaptations(smoke):
                     for share in (() if smoke else (.25, 1.))}
 
 
-def value_of(scores, key):
-    """A measure's mean, of one value a case or of (mean, low, high); nan where there is none."""
-    value = scores.get(key, [])
-    if isinstance(value, tuple):
-        return value[0]
-    known = np.asarray(value)[np.isfinite(value)]
-    return known.mean() if len(known) else np.nan
-
-
 def main(smoke):
     run, folder = Run(profile="smoke" if smoke else "quick"), corpus_folder()
     if not folder and not smoke:
@@ -56,33 +44,33 @@ def main(smoke):
     methods = {name: file_method(ldm, vocoder, adaptation) for name, adaptation in tried.items()}
     references = {"another clip": plain_methods(vocoder)["another clip"]}
     references |= ceiling_methods(vocoder, ldm)
-    players = (*INSTRUMENTS, *OTHERS, *MORE, *RARE)
     rows, curves = [], {}
     for name in (name for name in SETS if name in sets):
         vectors = None
         if name == "unheard styles":
-            vectors = trained_vectors(ruler_scores("dev", 2, run), "fluid", players, tagger)
+            vectors = known_vectors(run, "dev", tagger)
         scores = measure_set(methods | references, sets[name], tagger, judge, vectors)
-        curves[name] = {way: {key: value_of(scores[way], key) for key in KEYS} for way in tried}
-        for way, values in curves[name].items():
-            cells = (f"{RULERS[key][1] * v:.{RULERS[key][2]}f}" if np.isfinite(v) else "-"
-                     for key, v in values.items())
-            rows.append((name, way, *cells))
+        recordings = [case.recording for case in sets[name]]
+        curves[name] = {way: {key: ruler_cell(scores[way].get(key), recordings, *RULERS[key][1:3],
+                                              False) for key in KEYS} for way in tried}
+        rows += [(name, way, *cells.values()) for way, cells in curves[name].items()]
     results = measure.results(smoke)
     fig, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     by_steps = [way for way in tried if "share" not in way]
     for ax, key in zip(axes, ("lsd", "onset_f1", "distance")):
         for name, by_way in curves.items():
-            ax.plot([tried[way].steps for way in by_steps], [by_way[way][key] for way in by_steps],
-                    "o-", label=name)
+            values = [float("nan" if by_way[way][key] == "-" else by_way[way][key])
+                      for way in by_steps]
+            ax.plot([tried[way].steps for way in by_steps], values, "o-", label=name)
         ax.set(xlabel="steps", ylabel=RULERS[key][0])
     axes[0].legend(fontsize=7)
     results.save_figure(fig, "adaptation")
     measure.finish(results, "adaptation", ("set", "way", *(RULERS[key][0] for key in KEYS)), rows)
     for name, by_way in curves.items():
         first, *_, last = (by_way[way]["lsd"] for way in by_steps)
-        if np.isfinite(first):
-            print(f"{name}: LSD with {by_steps[-1]}, as a ratio to none: {last / first:.2f}")
+        if first != "-":
+            ratio = float(last) / float(first)
+            print(f"{name}: LSD with {by_steps[-1]}, as a ratio to none: {ratio:.2f}")
 
 
 if __name__ == "__main__":

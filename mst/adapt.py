@@ -54,7 +54,7 @@ def back_translate(ldm: LDM, clips: Tensor,   # images of a style [K, 1, n_mels,
     for other in others:
         z = ldm.encode(clips[draw.choices(range(len(clips)), k=count)])
         image = ldm.decode(estimate_mean(ldm, z, expand_tokens(other, count)))
-        contents.append(ldm.encode(image.clamp(0, 1)))
+        contents.append(ldm.encode(image))
         targets.append(z)
     return StylePairs(torch.cat(contents), torch.cat(targets), style)
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import soundfile as sf
@@ -37,17 +37,17 @@ from .recordings import (
     SPLITS, corpus_folder, fetch_recordings, is_recording_table, read_recordings, select_recordings)
 from .rulers import (
     NOT_PRINTED, PRINTED, Method, ceiling_methods, measure_set, plain_methods, ruler_header,
-    ruler_numbers, ruler_rows, trained_vectors)
+    ruler_numbers, ruler_rows)
 from .run import (
     PRESETS, PROFILES, Run, finite_float, parse_guidance, parse_seed, parse_shard, positive_float,
     positive_int, print_table, whole_number)
 from .scores import INSTRUMENTS
-from .sets import PIECE_SPLITS, released_methods, ruler_scores, ruler_sets
+from .sets import PIECE_SPLITS, known_vectors, released_methods, ruler_sets
 from .sound import (
     GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_suffix, learn_styles, load_style,
     load_transfer, style_tokens, transfer_file)
 from .tagger import MusicTagger
-from .takes import MORE, OTHERS, RARE, render_corpus
+from .takes import render_corpus
 from .vocoder import Vocoder, load_vocoder
 
 # %% ../nbs/07b_commands.ipynb #c110b
@@ -399,10 +399,7 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
         print(f"left out, as {folder or 'no folder of recordings'} has not what they need: "
               f"{', '.join(missing)} (--corpus or MST_CORPUS names the folder)")
     tagger, judge, rows, printed, numbers = MusicTagger(), SoundJudge(), [], [], {}
-    @cache
-    def vectors():  # of what was trained on
-        players = (*INSTRUMENTS, *OTHERS, *MORE, *RARE)
-        return trained_vectors(ruler_scores(split, 2, run), "fluid", players, tagger)
+    vectors = cache(partial(known_vectors, run, split, tagger))
     for name, cases in sets.items():
         with tqdm(total=len(methods), desc=name, disable=None, leave=False) as bar:
             scores = measure_set(

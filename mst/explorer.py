@@ -11,7 +11,6 @@ __all__ = ['KILOHERTZ', 'FULL', 'WIDE', 'SLIDERS', 'SCRIPT', 'VIEWS', 'KEPT', 'l
 import html
 import io
 import math
-import os
 import re
 import tempfile
 import threading
@@ -37,8 +36,8 @@ from .opening import AUDIO_SUFFIXES, as_sound, open_sound
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, SCORES, corpus_root, read_scores
 from .sound import (
-    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, is_shipped,
-    learn_styles, load_style, mix_styles, transfer_file)
+    GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, learn_styles,
+    read_styles, transfer_file)
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -365,10 +364,10 @@ class Cancelled(Exception):
 @patch
 def set_up_transfer(self: Explorer) -> SoundTransfer:
     "The transfer that the sliders ask for; each step moves the bar, or raises `Cancelled`."
-    tokens = mix_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
+    tokens, own = read_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
     levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
     steps = min(self.steps.value, levels)  # so many can be made of them
-    transfer = SoundTransfer(self.learned_model(), self.networks[1], tokens, max(1, steps),
+    transfer = SoundTransfer(self.learned_model(own), self.networks[1], tokens, max(1, steps),
                              self.guidance.value or None, self.strength.value, self.seed.value)
     estimates = (1 + steps) * count_windows(self.content.value)
     def after_step(*_):
@@ -380,22 +379,18 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
 
 # %% ../nbs/07c_explorer.ipynb #learn-code
 @patch
-def learned_model(self: Explorer) -> LDM:
-    "The model that has learned the styles that are heard, unless they ship; or `Cancelled`."
-    mix = self.mix.value
-    clips = [clip for clip, share in ((self.style.value, 1 - mix), (self.other.value, mix))
-             if share and not is_shipped(clip)]
-    if not clips:
+def learned_model(self: Explorer, own: list[np.ndarray]) -> LDM:
+    "The model that has learned the styles of sounds [N], which do not ship; or `Cancelled`."
+    if not own:
         return self.networks[0]
     def after_step(share):
         if self.cancelled.is_set():
             raise Cancelled
         self.bar.value = min(1, self.bar.value + share)
-    key = self.seed.value, *((clip, os.stat(clip).st_mtime_ns) for clip in clips)
+    key = self.seed.value, *(sound.tobytes() for sound in own)
     if (model := self.learned.get(key)) is None:
         self.say("learning the style")
-        model = learn_styles(self.networks[0], [load_style(clip) for clip in clips],
-                             seed=self.seed.value, callback=after_step)
+        model = learn_styles(self.networks[0], own, seed=self.seed.value, callback=after_step)
         self.learned = {key: model}
         self.say("")
         self.bar.value = 0

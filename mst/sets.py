@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIECE_SPLITS', 'RECORDINGS', 'DEV_RECORDINGS', 'STARNET', 'TWINS', 'RELEASED', 'ruler_scores', 'rendered_sets',
-           'sampled_sets', 'real_sets', 'ruler_sets', 'load_starnet', 'starnet_set', 'released_methods']
+           'sampled_sets', 'known_vectors', 'real_sets', 'ruler_sets', 'load_starnet', 'starnet_set',
+           'released_methods']
 
 # %% ../nbs/06d_sets.ipynb #imports
 from dataclasses import replace
@@ -14,9 +15,11 @@ import numpy as np
 
 from .audio import AudioPreprocessor
 from .recordings import UNHEARD_MAKERS, aligned_notes, makers, read_recordings, select_recordings
-from .rulers import Method, Player, RulerCase, real_cases, twin_cases
+from .rulers import Method, Player, RulerCase, real_cases, trained_vectors, twin_cases
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, Score, corpus_pieces
+from .tagger import MusicTagger
+from .takes import MORE, OTHERS, RARE
 
 # %% ../nbs/06d_sets.ipynb #sets-code
 PIECE_SPLITS = {"dev": "val", "test": "test"}  # of makers and recordings: of pieces
@@ -53,6 +56,12 @@ def sampled_sets(scores: list[Score], split: str, folder: Path,
     return {"sampled makers": twin_cases(scores, "fluid", [*sampled, violin], [*sampled, violin],
                                          seed),
             "unheard styles": twin_cases(scores, "fluid", font, unheard, seed)}
+
+# %% ../nbs/06d_sets.ipynb #known-code
+def known_vectors(run: Run, split: str, tagger: MusicTagger) -> dict[str, np.ndarray]:
+    "`trained_vectors` of all instruments that the model was trained on."
+    players = (*INSTRUMENTS, *OTHERS, *MORE, *RARE)
+    return trained_vectors(ruler_scores(split, 2, run), "fluid", players, tagger)
 
 # %% ../nbs/06d_sets.ipynb #real-sets-code
 DEV_RECORDINGS = {"recordings/piano_eliogu_chopin_op55_no1.mp3": "piano",

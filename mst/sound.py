@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
-           'store_pieces', 'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'load_style',
-           'style_images', 'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output',
-           'transfer_file', 'mix_tokens', 'mix_styles', 'is_shipped', 'style_pairs', 'learn_styles', 'load_transfer',
+           'store_pieces', 'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'is_shipped',
+           'load_style', 'style_images', 'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix',
+           'open_output', 'transfer_file', 'read_styles', 'style_pairs', 'learn_styles', 'load_transfer',
            'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
@@ -299,10 +299,14 @@ def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
     return clips[power >= .01 * power.max()]
 
 # %% ../nbs/07a_sound.ipynb #style-code
+def is_shipped(clip: str | Path | np.ndarray) -> bool:
+    "Whether a style is the name of one that ships."
+    return isinstance(clip, str) and clip in INSTRUMENTS
+
 def load_style(clip: str | Path | np.ndarray) -> np.ndarray:
     """Sound [N] at 22 050 Hz of a style: of sound at that rate as `as_channels` takes it, of a
     file, or of the clip that ships for one of the four instruments. ValueError if it is silent."""
-    if isinstance(clip, str) and clip in INSTRUMENTS:
+    if is_shipped(clip):
         clip = shipped_file(f"{STYLES}/{clip}.flac")
     if is_file := isinstance(clip, (str, Path)):
         sound = AudioPreprocessor().load_audio(clip)[0]
@@ -397,31 +401,28 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     return {"seconds": seconds, "times_real_time": seconds / (time.perf_counter() - start)}
 
 # %% ../nbs/07a_sound.ipynb #c106
-def mix_tokens(styles: list[dict[str, Tensor]], mix: float = .5) -> dict[str, Tensor]:
-    "Tokens of a style; or of two, the second with the share `mix`, in [0, 1], as often as needed."
+def read_styles(ldm: LDM, style: str | Path | np.ndarray,
+                other: str | Path | np.ndarray | None = None,
+                mix: float = .5) -> tuple[dict[str, Tensor], list[np.ndarray]]:
+    """Of a style as `load_style` takes it, or of two, of which the second has the share `mix`, in
+    [0, 1]: tokens, and sounds [N] that there are to learn, of what is heard and does not ship.
+    Each is read once: it may be a pipe."""
     if not 0 <= mix <= 1:
         raise ValueError(f"mix must be in [0, 1], got {mix}")
-    if len(styles) == 1:
-        return styles[0]
-    first, second = styles
+    shares = {0: 1.} if other is None else {0: 1 - mix, 1: mix}
+    clips = (style, other)
+    sounds = [load_style(clips[k]) for k in shares]
+    own = [sounds[k] for k, share in shares.items() if share and not is_shipped(clips[k])]
+    first, *others = (style_tokens(ldm, sound) for sound in sounds)
     def repeated(tokens, size):  # clips of different numbers
         return tokens.repeat(1, math.lcm(size, tokens.shape[1]) // tokens.shape[1], 1)
-    return {k: torch.lerp(repeated(first[k], second[k].shape[1]),
-                          repeated(second[k], first[k].shape[1]), mix) for k in first}
-
-def mix_styles(ldm: LDM, style: str | Path | np.ndarray,
-               other: str | Path | np.ndarray | None = None,
-               mix: float = .5) -> dict[str, Tensor]:
-    "`encode_style_clip` a clip, or of two, of which the second has the share `mix`, in [0, 1]."
-    clips = [style] if other is None else [style, other]
-    return mix_tokens([encode_style_clip(ldm, clip) for clip in clips], mix)
+    for second in others:
+        first = {k: torch.lerp(repeated(first[k], second[k].shape[1]),
+                               repeated(second[k], first[k].shape[1]), mix) for k in first}
+    return first, own
 
 # %% ../nbs/07a_sound.ipynb #learn-code
 PASSAGE = 430  # frames of a passage, 10 s, of a long recording, to learn its style by
-
-def is_shipped(clip: str | Path | np.ndarray) -> bool:
-    "Whether a style is the name of one that ships."
-    return isinstance(clip, str) and clip in INSTRUMENTS
 
 def style_pairs(ldm: LDM, sound: np.ndarray, adaptation: Adaptation, seed: int = 0) -> StylePairs:
     "What a model learns a style by: clips of its sound [N], and what others make of them."
@@ -457,13 +458,8 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
     they learn first, as the `adaptation` says, but for those that ship; `options` are its own."""
     device = Run(device=device).torch_device
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
-    clips = [style] if other is None else [style, other]
-    sounds = [load_style(clip) for clip in clips]  # once: a style may be a pipe
-    tokens = mix_tokens([style_tokens(ldm, sound) for sound in sounds], mix)
+    tokens, own = read_styles(ldm, style, other, mix)
     transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
-    shares = [1.] if other is None else [1 - mix, mix]
-    own = [sound for clip, sound, share in zip(clips, sounds, shares)
-           if share and not is_shipped(clip)]
     with tqdm(total=1, desc="learning the style", leave=False,
               disable=not (progress and own and adaptation.steps),
               bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:

@@ -182,19 +182,20 @@ def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piec
     explorer.add_uploads("style", upload)
     own = explorer.style.value
     explorer.cancelled.clear()
-    explorer.learned_model(), explorer.learned_model()
+    explorer.set_up_transfer(), explorer.set_up_transfer()
     assert told == [(1, .5)] and explorer.bar.value == 0
     explorer.mix.value = .5
     explorer.cancelled.clear()
-    explorer.learned_model()
+    explorer.set_up_transfer()
     explorer.style.value = "violin"
     explorer.cancelled.clear()
-    assert explorer.learned_model() is explorer.networks[0]  # it ships, as the second style does
+    assert explorer.set_up_transfer().ldm is explorer.networks[0]  # it ships
     explorer.style.value = own
     explorer.cancelled.clear()
-    explorer.learned_model()
+    explorer.set_up_transfer()
     assert len(told) == 1
-    explorer.add_uploads("style", upload)  # a file of the same name may be another
+    upload["new"][0]["content"] = (ROOT / STYLES / "harp.flac").read_bytes()
+    explorer.add_uploads("style", upload)  # another file of the same name
     explorer.cancelled.set()
     explorer.play_transfer()
     assert explorer.message.value == "cancelled" and len(told) == 1

@@ -5,7 +5,7 @@ import soundfile as sf
 import torch
 
 from mst.sound import (
-    HOP, RATE, SUFFIXES, WINDOW, encode_style_clip, load_transfer, mix_styles, restyle,
+    HOP, RATE, SUFFIXES, WINDOW, encode_style_clip, load_transfer, read_styles, restyle,
     transfer_file, windows)
 
 
@@ -54,7 +54,7 @@ def test_styles_of_one_clip_and_of_six_are_mixed(violin):
     short, long = (noise(seconds * RATE)[:, 0] for seconds in (3, 18))
     one, six = (encode_style_clip(violin.ldm, style)["tokens"] for style in (short, long))
     assert six.shape[1] == 6 * one.shape[1]
-    mixed = mix_styles(violin.ldm, short, long, .25)["tokens"]
+    mixed = read_styles(violin.ldm, short, long, .25)[0]["tokens"]
     torch.testing.assert_close(mixed, .75 * one.repeat(1, 6, 1) + .25 * six)
 
 
