@@ -1,7 +1,7 @@
-"""What ships keeps its score: 24 cases of validation pieces by FluidR3, from file to file, by styles
-that it does not learn first (24 times that takes minutes; the rulers have both), beside copying the
-content. Thresholds are about three standard errors from what was measured: heard as
-asked .67 (copying .17), LSD 6.6 dB (copying 17.0), frame F1 .86 (copying .77)."""
+"""What ships keeps its score: 24 cases of validation pieces by FluidR3, from file to file, styles
+not learned first (24 times that takes minutes; the rulers have both), beside copying the
+content. Thresholds are about three standard errors from what was measured: heard as asked .67
+(copying .17), LSD 6.6 dB (copying 17.0), frame F1 .86 (copying .77)."""
 import shutil
 
 import numpy as np
