@@ -106,7 +106,8 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=STEPS,
         help="DDIM steps of a refinement, which --strength asks for (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
-        help="above 1: more of the style; auto: chosen for each content (%(default)s)")
+        help="above 1: further from how the content itself sounds; auto: chosen, the larger the "
+             "less the result sounds like the style (auto)")
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
@@ -354,7 +355,8 @@ def evaluate_parser() -> argparse.ArgumentParser:
         help="steps in which the model learns a style before it plays (%(default)s)")
     add("--steps", type=positive_int, default=STEPS, help="DDIM steps (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
-        help="above 1: more of the style; auto: chosen for each content (%(default)s)")
+        help="above 1: further from how the content itself sounds; auto: chosen, the larger the "
+             "less the result sounds like the style (auto)")
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"):

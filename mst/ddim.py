@@ -130,11 +130,13 @@ def style_denoiser(ldm: LDM,
                    style: Tensor | dict[str, Tensor],  # images, or what `encode_style` made of them
                    content: Tensor | None = None,  # its latent [B, C, H, W], for models that see it
                    guidance_scale: float | Tensor = 1.,  # 1: none; 2: twice as far from no style
+                   away: dict[str, Tensor] | None = None,  # or from this one
                    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     "The model's estimate (z_0, noise) with this style, which is encoded once (Ho, Salimans, 2022)."
     encoded = style if isinstance(style, dict) else ldm.encode_style(style)
     def predict(z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return ldm.predict(z_t, t, expand_tokens(encoded, len(z_t)), content, guidance_scale)
+        return ldm.predict(z_t, t, expand_tokens(encoded, len(z_t)), content, guidance_scale,
+                           away)
     return predict
 
 # %% ../nbs/07_ddim.ipynb #c037

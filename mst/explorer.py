@@ -136,14 +136,15 @@ SLIDERS = {  # first value, lowest, highest, step, and what it does
     "style mixture": (0, 0, 1, .05, "0: the style alone; 1: the second style alone"),
     "timesteps": (STEPS, 1, 50, 1,
                   "of the DDIM sampling, with a noise level: more take longer"),
-    "guidance": (GUIDANCE, 0, 4, .05, "above 1: more of the style; 0: chosen for each content"),
+    "guidance": (GUIDANCE or 0, 0, 4, .05, "above 1: further from how the content itself sounds; "
+                                          "0: chosen as the result needs it"),
     "noise level": (STRENGTH, 0, 1, .05,
                     "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
                     "nothing else"),
     "random seed": (0, 0, 99, 1, "of that noise: another seed, another take")}
 
 def make_sliders() -> list:
-    "Sliders: style mixture, timesteps, guidance (0: chosen), noise level and random seed."
+    "Sliders: style mixture, timesteps, guidance, noise level and random seed."
     import ipywidgets as w
     return [(w.IntSlider if step == 1 else w.FloatSlider)(
                 value, min=low, max=high, step=step, description=name, continuous_update=False,

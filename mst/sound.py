@@ -36,7 +36,7 @@ from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
-from .ldm import LDM, estimate_mean, load_ldm
+from .ldm import LDM, LEAD, lead_mean, load_ldm, own_style
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
 from .opening import as_channels, open_sound, sound_name
 from .players import change_speed
@@ -78,16 +78,16 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
                        window=log_mel.window, length=sound.shape[1])
 
 # %% ../nbs/07a_sound.ipynb #c096
-STEPS, GUIDANCE, STRENGTH = 4, 1.3, 0.  # of sampling, where nothing else is asked for
+STEPS, GUIDANCE, STRENGTH = 4, None, 0.  # of sampling, where nothing else is asked for
 CONTRAST = .1  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
 
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
     `LDM.encode_style` made of a clip.
 
-    Each window's mean (`estimate_mean`) is noised to the part `strength` of the schedule and
-    refined in some steps: with 0 the mean is left as it is, with 1 the walk begins in noise alone.
-    Guidance leads both; None is chosen for the first window of a sound. Spectra are sharpened by
+    Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
+    for each window), is noised to the part `strength` of the schedule and refined in some steps:
+    with 0 it is left as it is, with 1 the walk begins in noise alone. Spectra are sharpened by
     `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, their latents are
     blended, and the later one's phases begin as the earlier one's: one sound can become the other
     within a few frames.
@@ -124,14 +124,13 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
           before: Tensor | None) -> tuple[Tensor, Tensor]:
     """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
     `before` that it shares."""
-    z = self.ldm.encode(self.log_mel.image(mel, reference))
-    if before is None:
-        self.scale = self.ldm.choose_guidance(z, self.style, noise, self.guidance_scale)
-    denoiser = style_denoiser(self.ldm, self.style, z, self.scale)
-    z = estimate_mean(self.ldm, z, self.style, self.scale)
+    image = self.log_mel.image(mel, reference)
+    z, scale = lead_mean(self.ldm, image, self.style, self.guidance_scale)
     if self.callback:
         self.callback(0, len(self.alphas) - 1, z)
     if self.sampler:
+        denoiser = style_denoiser(self.ldm, self.style, self.ldm.encode(image), scale,
+                                  own_style(self.ldm, image))
         first = torch.tensor(self.sampler.steps[:1], device=z.device)
         z = self.ldm.forward_diffusion(z, first, noise)
         z = self.sampler.sample(denoiser, z, callback=self.callback)
@@ -469,5 +468,6 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
 # %% ../nbs/07a_sound.ipynb #playing-code
 def describe_playing(ldm: LDM, vocoder: Vocoder) -> str:
     "What the results of the networks depend on by default, in a line."
-    return (f"weights {weights_digest(ldm)} and {weights_digest(vocoder)}, guidance {GUIDANCE}, "
+    guidance = GUIDANCE or f"chosen by {LEAD}"
+    return (f"weights {weights_digest(ldm)} and {weights_digest(vocoder)}, guidance {guidance}, "
             f"strength {STRENGTH}, contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
