@@ -403,6 +403,7 @@ def own_style(ldm: LDM, images: Tensor, frames: int = 128) -> dict[str, Tensor]:
 def lead_mean(ldm: LDM, images: Tensor,         # of the contents [B, 1, n_mels, T]
               styles: dict[str, Tensor],        # what `encode_style` made, for each of them
               scale: float | None = None,       # 1: not led; None: chosen for each
+              away: dict[str, Tensor] | None = None,  # another style to be led away from
               ) -> tuple[Tensor, float | Tensor]:  # latents [B, C, 16, T / 8]; the scales
     """The mean, led away from what it would be in the style of the content itself; the further, the
     less it sounds like the style."""
@@ -412,8 +413,8 @@ def lead_mean(ldm: LDM, images: Tensor,         # of the contents [B, 1, n_mels,
         heard = own_style(ldm, ldm.decode(mean).clamp(0, 1))
         like = torch.cosine_similarity(mean_tokens(heard), mean_tokens(styles)).clamp(0, 1)
         scale = 1 + LEAD * (1 - like.view(-1, 1, 1, 1))
-    own = estimate_mean(ldm, z, own_style(ldm, images))
-    return own + scale * (mean - own), scale
+    other = estimate_mean(ldm, z, away or own_style(ldm, images))
+    return other + scale * (mean - other), scale
 
 # %% ../nbs/04_ldm.ipynb #drop
 def repeat_batch(x: Tensor, times: int) -> Tensor:

@@ -18,7 +18,7 @@ import soundfile as sf
 
 from mst.audio import AudioPreprocessor
 from mst.files import atomic_path
-from mst.ldm import LDM_FILE
+from mst.ldm import LDM_FILE, LEAD
 from mst.run import project_root, shipped_file
 from mst.scores import SCORES
 from mst.sound import CONTRAST, RATE, STYLES, load_transfer, restyle
@@ -32,12 +32,12 @@ MAX_CLIP = 100_000
 
 
 def weights_mark():
-    """What the clips depend on, as text: hashes of the weights and of the style clip, and the
-    contrast."""
+    """What the clips depend on, as text: hashes of the weights and of the style clip, the
+    contrast, and how far the mean is led."""
     names = (LDM_FILE, VOCODER_FILE, f"{STYLES}/{STYLE}.flac")
     hashes = {Path(name).name: hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()[:16]
               for name in names}
-    return json.dumps(hashes | {"contrast": CONTRAST})
+    return json.dumps(hashes | {"contrast": CONTRAST, "lead": LEAD})
 
 
 def render_sounds():
