@@ -36,11 +36,13 @@ async def send_code(url, token, code):
     await socket.write_message(json.dumps({
         "channel": "shell", "header": header, "parent_header": {}, "metadata": {},
         "content": {"code": code, "silent": False}}))
+    status = "the connection was dropped"
     while (message := await socket.read_message()) is not None:
         message = json.loads(message)
         if message["header"]["msg_type"] == "execute_reply":
-            return message["content"]["status"]
-    return "the connection was dropped"
+            status = message["content"]["status"]
+            socket.close()  # and read on, until the server has closed it too
+    return status
 
 
 def test_a_large_upload_arrives(tmp_path):
