@@ -64,8 +64,8 @@ def main(smoke):
             ax.plot([tried[way].steps for way in by_steps], values, "o-", label=name)
         ax.set(xlabel="steps", ylabel=RULERS[key][0])
     axes[0].legend(fontsize=7)
-    results.save_figure(fig, "adaptation")
-    measure.finish(results, "adaptation", ("set", "way", *(RULERS[key][0] for key in KEYS)), rows)
+    measure.finish(results, "adaptation", ("set", "way", *(RULERS[key][0] for key in KEYS)), rows,
+                   fig)
     for name, by_way in curves.items():
         first, *_, last = (by_way[way]["lsd"] for way in by_steps)
         if first != "-":

@@ -152,9 +152,8 @@ def main(smoke):
         for size, (t, mb) in of.items()
     ]
     run.table("bench_cost_points", ["work", "size", "seconds", "MB"], points)
-    run.save_figure(draw(found), "cost")
     header = ["work", "against", "size", "seconds", "ratio", "exponent", "MB"]
-    measure.finish(run, "cost", header, rows)
+    measure.finish(run, "cost", header, rows, draw(found))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ def main(smoke):
         ax.plot(torch.arange(1, len(loss) + 1) * mean, loss, line, label=name)
     ax.set(xlabel="steps", ylabel=f"loss, mean of {mean} steps"), ax.legend()
     results = measure.results(smoke)
-    results.save_figure(fig, "curves")
     ratio = {
         of: loss["library"] / loss["plain loop"] for of, loss in (("step", losses), ("mean", means))
     }
@@ -39,7 +38,7 @@ def main(smoke):
     }
     rows = [[str((k + 1) * mean), *(f"{loss[k]:.4f}" for loss in means.values()), f"{r:.4f}"]
             for k, r in enumerate(ratio["mean"])]
-    measure.finish(results, "curves", ["steps", *means, "ratio"], rows, **apart,
+    measure.finish(results, "curves", ["steps", *means, "ratio"], rows, fig, **apart,
                    bench_curves_steps=steps, bench_curves_mean=mean,
                    bench_curves_batch=batch_size)
 

@@ -56,8 +56,10 @@ def interleaved(functions, repeats):
     return {name: statistics.median(r[name] for r in rounds) for name in functions}
 
 
-def finish(run, name, header, rows, **numbers):
-    """Print a table and keep it, with the machine, for the report."""
+def finish(run, name, header, rows, figure=None, **numbers):
+    """Print a table and keep it, with the machine and a figure, for the report."""
+    if figure:
+        run.save_figure(figure, name)
     print(machine())
     print_table(header, rows)
     run.table(f"bench_{name}", header, rows)

@@ -139,7 +139,6 @@ def main(smoke, minutes):
         raise SystemExit(f"sizes: no epoch has ended in {unfinished[0]}; start again, with more "
                          "minutes")
     results, quick = measure.results(smoke), Run("report", profiles[0], notebook="sizes")
-    results.save_figure(plot(trainings), "sizes")
     rows = [(*training.texts(), *("-",) * 3) for training in trainings]
     for k in range(1, len(rows), 2):
         rows[k] = (*rows[k][:7], *style_texts(*trainings[k - 1:k + 1], quick))
@@ -150,7 +149,7 @@ def main(smoke, minutes):
     for k, name in enumerate(("autoencoder", "diffusion model")):
         losses = [float(row[7]) for row in rows[k::2]]
         print(f"{name}: loss, as a ratio to that of profile quick: {losses[-1] / losses[0]:.2f}")
-    measure.finish(results, "sizes", HEADER, rows, **numbers)
+    measure.finish(results, "sizes", HEADER, rows, plot(trainings), **numbers)
 
 
 if __name__ == "__main__":

@@ -400,20 +400,19 @@ def own_style(ldm: LDM, images: Tensor, frames: int = 128) -> dict[str, Tensor]:
     tokens = ldm.encode_style(clips.flatten(0, 1))
     return {k: v.unflatten(0, (-1, count)).flatten(1, 2) for k, v in tokens.items()}
 
-def lead_mean(ldm: LDM, images: Tensor,         # of the contents [B, 1, n_mels, T]
-              styles: dict[str, Tensor],        # what `encode_style` made, for each of them
-              scale: float | None = None,       # 1: not led; None: chosen for each
-              away: dict[str, Tensor] | None = None,  # another style to be led away from
-              ) -> tuple[Tensor, float | Tensor]:  # latents [B, C, 16, T / 8]; the scales
-    """The mean, led away from what it would be in the style of the content itself; the further, the
-    less it sounds like the style."""
-    z = ldm.encode(images)
+def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W]
+              styles: dict[str, Tensor],   # what `encode_style` made, for each of them
+              away: dict[str, Tensor],     # the style to be led away from: `own_style`
+              scale: float | None = None,  # 1: not led; None: chosen for each
+              ) -> tuple[Tensor, float | Tensor]:  # shaped as z; the scales
+    """The mean, led away from what it would be in another style, as `guided` does it; the further,
+    the less it sounds like its own."""
     mean = estimate_mean(ldm, z, styles)
     if scale is None:
         heard = own_style(ldm, ldm.decode(mean).clamp(0, 1))
         like = torch.cosine_similarity(mean_tokens(heard), mean_tokens(styles)).clamp(0, 1)
         scale = 1 + LEAD * (1 - like.view(-1, 1, 1, 1))
-    other = estimate_mean(ldm, z, away or own_style(ldm, images))
+    other = estimate_mean(ldm, z, away)
     return other + scale * (mean - other), scale
 
 # %% ../nbs/04_ldm.ipynb #drop

@@ -125,12 +125,12 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
     `before` that it shares."""
     image = self.log_mel.image(mel, reference)
-    z, scale = lead_mean(self.ldm, image, self.style, self.guidance_scale)
+    content, away = self.ldm.encode(image), own_style(self.ldm, image)
+    z, scale = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
     if self.callback:
         self.callback(0, len(self.alphas) - 1, z)
     if self.sampler:
-        denoiser = style_denoiser(self.ldm, self.style, self.ldm.encode(image), scale,
-                                  own_style(self.ldm, image))
+        denoiser = style_denoiser(self.ldm, self.style, content, scale, away)
         first = torch.tensor(self.sampler.steps[:1], device=z.device)
         z = self.ldm.forward_diffusion(z, first, noise)
         z = self.sampler.sample(denoiser, z, callback=self.callback)

@@ -1,7 +1,7 @@
 """What ships keeps its score: 24 cases of validation pieces by FluidR3, from file to file, styles
-not learned first (24 times that takes minutes; the rulers have both), beside copying the
-content. Thresholds are about three standard errors from what was measured: heard as asked .67
-(copying .17), LSD 6.6 dB (copying 17.0), frame F1 .86 (copying .77)."""
+not learned first (24 times that takes minutes; the rulers have both), beside copying the content.
+Thresholds are about three standard errors from what was measured: heard as asked .94 (copying .17),
+LSD 5.7 dB (copying 17.0), frame F1 .88 (copying .77)."""
 import shutil
 
 import numpy as np
@@ -41,12 +41,12 @@ def scores():
 
 
 def test_it_is_heard_as_asked(scores):
-    assert scores["mst"]["heard"] > .4 > scores["copy"]["heard"]
+    assert scores["mst"]["heard"] > .75 and .4 > scores["copy"]["heard"]
 
 
 def test_it_is_near_the_twin(scores):
-    assert scores["mst"]["lsd"] < 7.5 < 12 < scores["copy"]["lsd"]
+    assert scores["mst"]["lsd"] < 6.6 < 12 < scores["copy"]["lsd"]
 
 
 def test_it_keeps_the_notes(scores):
-    assert scores["mst"]["notes"] > .8
+    assert scores["mst"]["notes"] > .82
