@@ -177,7 +177,7 @@ def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1
                     num_inference_steps: int = 50, eta: float = 0.,
                     generator: torch.Generator | None = None,
                     noise: Tensor | None = None,  # added to the content; None: drawn
-                    guidance_scale: float | None = 1.,  # None: see `LDM.choose_guidance`
+                    guidance_scale: float = 1.,
                     from_mean: bool = False,  # noise not the content but `estimate_mean` of it
                     ) -> Tensor:  # images [B, 1, 128, T] in [0, 1]
     "The content, noised to step `t` and denoised again under a style (report, 4.9)."
@@ -186,15 +186,14 @@ def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1
     styles = expand_tokens(encoded, len(z_0))
     sampler = DDIM(diffusion, num_inference_steps, eta, t)
     noise = draw_like(z_0, generator) if noise is None else noise.to(z_0)
-    scale = ldm.choose_guidance(z_0, styles, noise, guidance_scale)
-    start = estimate_mean(ldm, z_0, styles, scale) if from_mean else z_0
+    start = estimate_mean(ldm, z_0, styles, guidance_scale) if from_mean else z_0
     z_t = diffusion(start, torch.full((len(z_0),), sampler.steps[0], device=z_0.device), noise)
-    z_0 = sampler.sample(style_denoiser(ldm, styles, z_0, scale), z_t, generator)
+    z_0 = sampler.sample(style_denoiser(ldm, styles, z_0, guidance_scale), z_t, generator)
     return ldm.decode(z_0).clamp(0, 1)
 
 # %% ../nbs/07_ddim.ipynb #c040
 def make_transfer(ldm: LDM, t: int | None = None, num_inference_steps: int = 50, eta: float = 0.,
-                  seed: int = 0, guidance_scale: float | None = 1.,
+                  seed: int = 0, guidance_scale: float = 1.,
                   from_mean: bool = False) -> Transfer:
     "`transfer_images` with all but content and style fixed, on the model's device (notebook 06)."
     device = next(ldm.parameters()).device

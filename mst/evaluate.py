@@ -120,15 +120,15 @@ def one_noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((1, *shape[1:]), generator=generator).expand(*shape)
 
-def forward_pass(ldm: LDM, t: int, seed: int = 0, guidance_scale: float | None = 1.) -> Transfer:
+def forward_pass(ldm: LDM, t: int, seed: int = 0) -> Transfer:
     """The report's forward pass as a transfer: content noised to step `t`, one estimate, decoded
-    (report, 4.7); guidance None: chosen."""
+    (report, 4.7)."""
     device = next(ldm.parameters()).device
     @torch.no_grad()
     def transfer(content: Tensor, style: Tensor) -> Tensor:
         content, style = content.to(device), style.to(device)
         noise = one_noise(ldm.encode(content).shape, seed).to(device)
-        return ldm.denoise_once(content, style, t, noise, guidance_scale)
+        return ldm.denoise_once(content, style, t, noise)
     return transfer
 
 # %% ../nbs/06_evaluate.ipynb #c045

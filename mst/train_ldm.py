@@ -12,6 +12,7 @@ import argparse
 import math
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,8 @@ from .data import SpectrogramPairDataset, prepare_corpus
 from .features import MelImageToVGGish, load_instrument_net, make_feature_loss
 from .hearing import JUDGE_FILE
 from .ldm import (
-    LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, repeat_batch, save_ldm)
+    LDM, LDM_PRESETS, LDMConfig, LDMOutput, relative_change, repeat_batch, save_ldm,
+    transfer_mean)
 from .pool import EtudePool, NewEtudes, etude_pools
 from .processes import has_bf16
 from .recordings import corpus_folder
@@ -369,17 +371,18 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
 
 # %% ../nbs/05_train_ldm.ipynb #c056
 @torch.no_grad()
-def one_step(ldm: LDM, content: Tensor, style: Tensor, guidance_scale: float | None) -> Tensor:
-    "What a single estimate makes of the content, noised as far as it goes; guidance None: chosen."
+def one_step(ldm: LDM, content: Tensor, style: Tensor) -> Tensor:
+    "What a single estimate makes of the content, noised as far as it goes, as images in [0, 1]."
     shape = ldm.encode(content).shape
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(content)
     last = ldm.config.diffusion.num_timesteps - 1
-    return ldm.denoise_once(content, style, last, noise, guidance_scale).clamp(0, 1)
+    return ldm.denoise_once(content, style, last, noise).clamp(0, 1)
 
 @torch.no_grad()
-def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1.,
+def quick_scores(ldm: LDM, twins: TwinImages,
+                 transfer: Callable[[LDM, Tensor, Tensor], Tensor] = one_step,
                  size: int = 96) -> dict[str, float]:
-    """Measures on seeded cases from `twins`, on images.
+    """Measures of a `transfer(ldm, content, style)` on seeded cases from `twins`, on images.
 
     `lsd` to the target over 80 dB; `heard`, the share in which the judge of sounds hears the
     target's instrument; `moves`, the LSD between results with this style and with another's.
@@ -389,7 +392,7 @@ def quick_scores(ldm: LDM, twins: TwinImages, guidance_scale: float | None = 1.,
     content, target, style = clips_to_images(clips, torch.Generator().manual_seed(1), vary=False)
     def sample(style):
         batches = zip(content.split(32), style.split(32))
-        return torch.cat([one_step(ldm, c, s, guidance_scale) for c, s in batches])
+        return torch.cat([transfer(ldm, c, s) for c, s in batches])
     def distance(a, b):
         a, b = raise_floor(a, max_db), raise_floor(b, max_db)
         return log_spectral_distance(a, b).mean().item()
@@ -430,7 +433,7 @@ def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
     valid_set = load_twins(run, "val", (("plain",), ("fluid",)))
     validation = {take: load_twins(run, "val", ((take,),)) for take in ("fluid", HELD_OUT_TAKE)}
     def score(ldm):
-        scores.append({take: quick_scores(ldm.eval(), twins, None, run.pick(8, 96, 96))
+        scores.append({take: quick_scores(ldm.eval(), twins, transfer_mean, run.pick(8, 96, 96))
                        for take, twins in validation.items()})
         return ldm
     def learn(folder, training, sets, start):

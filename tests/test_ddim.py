@@ -6,7 +6,7 @@ import torch
 
 from mst.autoencoder import load_autoencoder
 from mst.ddim import DDIM, ddim_timesteps, generate, style_denoiser, transfer_images
-from mst.ldm import LDM, LDM_PRESETS, ForwardDiffusion
+from mst.ldm import LDM, LDM_PRESETS, ForwardDiffusion, transfer_mean
 
 DIFFUSION = ForwardDiffusion()
 ALPHA_BAR = DIFFUSION.alphas_cumprod
@@ -132,15 +132,26 @@ def test_guidance(tiny, clips):
     assert (play(guidance_scale=1.) - play(guidance_scale=3.)).abs().max() > 0
 
 
-def test_chosen_guidance_is_the_one_that_is_given(tiny, clips):
-    content, style = clips
-    noise = torch.randn(2, 64, 16, 8, generator=seeded())
-    scales = tiny.choose_guidance(tiny.encode(content), tiny.encode_style(style), noise)
-    for i, scale in enumerate(scales.flatten().tolist()):
-        one = slice(i, i + 1)
-        chosen, given = (transfer_images(tiny, content[one], style[one], None, 2, noise=noise[one],
-                                         guidance_scale=s) for s in (None, scale))
-        torch.testing.assert_close(chosen, given, atol=1e-4, rtol=0)
+def test_an_image_is_played_alone_as_in_company(tiny):
+    content, style = torch.rand(2, 3, 1, 256, 128, generator=seeded(0))
+    together = transfer_mean(tiny, content, style)
+    for k in range(3):
+        alone = transfer_mean(tiny, content[k:k + 1], style[k:k + 1])
+        torch.testing.assert_close(alone, together[k:k + 1], atol=1e-4, rtol=0)
+    one_style = transfer_mean(tiny, content, tiny.encode_style(style[:1]))
+    torch.testing.assert_close(one_style[:1], together[:1], atol=1e-4, rtol=0)
+
+
+def test_how_far_a_mean_is_led(tiny):
+    content, style = torch.rand(2, 2, 1, 256, 64, generator=seeded(1))
+    mean, further = (transfer_mean(tiny, content, style, scale) for scale in (1., 2.))
+    from_none = transfer_mean(tiny, content, style, 1., from_none=True)
+    torch.testing.assert_close(from_none, mean, atol=1e-3, rtol=0)  # it is where it was
+    assert (further - mean).abs().max() > .01
+    assert (transfer_mean(tiny, content, style, 2., from_none=True) - further).abs().max() > .01
+    in_its_own = transfer_mean(tiny, content, content, 3.)  # there is nothing to be led away from
+    torch.testing.assert_close(in_its_own, transfer_mean(tiny, content, content, 1.), atol=1e-3,
+                               rtol=0)
 
 
 def test_a_model_that_sees_a_content_generates_without_one(tiny, clips):

@@ -4,11 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mst import ldm as module
 from mst.autoencoder import Autoencoder
 from mst.ldm import (
-    GUIDANCES, LDM, LDM_PRESETS, DiffusionConfig, ForwardDiffusion, least_guidance, load_ldm,
-    relative_change, save_ldm)
+    LDM, LDM_PRESETS, DiffusionConfig, ForwardDiffusion, load_ldm, relative_change, save_ldm)
 
 CONFIG = replace(LDM_PRESETS["mst"],
                  unet=replace(LDM_PRESETS["mst"].unet, width=64, style_dim=32, blocks=1, grid=16))
@@ -45,26 +43,6 @@ def test_guidance_by_example(ldm, given):
     scales = torch.tensor([1., 0, 2, 1]).view(-1, 1, 1, 1)
     wanted = torch.stack([plain[0], without[1], 2 * plain[2] - without[2], plain[3]])
     assert torch.allclose(ldm.guided(noise, t, styles, z, scales), wanted, atol=1e-5)
-
-
-def test_guidance_is_chosen_for_each_by_itself(ldm, given):
-    z, noise, styles = given
-    scales = ldm.choose_guidance(z, styles, noise)
-    assert scales.shape == (4, 1, 1, 1) and {*scales.flatten().tolist()} <= {*GUIDANCES}
-    for k in range(4):
-        alone = slice(k, k + 1)
-        style = {name: v[alone] for name, v in styles.items()}
-        assert torch.equal(scales[alone], ldm.choose_guidance(z[alone], style, noise[alone]))
-
-
-def test_the_least_of_what_is_as_good(ldm, given, monkeypatch):
-    z, noise, styles = given
-    similarities = ldm.style_similarities(z, styles, noise)
-    assert torch.equal(least_guidance(similarities, tolerance=2.), torch.ones(4, 1, 1, 1))
-    best = torch.tensor(GUIDANCES)[similarities.argmax(0)]
-    assert torch.equal(least_guidance(similarities, tolerance=0.).flatten(), best)
-    monkeypatch.setattr(module, "GUIDANCES", (1.,))
-    assert torch.equal(ldm.choose_guidance(z, styles, noise), torch.ones(4, 1, 1, 1))
 
 
 def test_a_saved_model_answers_as_before(tmp_path, ldm, autoencoder):
