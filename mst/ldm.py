@@ -303,7 +303,7 @@ def guided(self: LDM, z_t: Tensor, t: Tensor, styles: dict[str, Tensor],
            content: Tensor | None = None, scale: float | Tensor = 1.,
            away: dict[str, Tensor] | None = None) -> Tensor:
     """`estimate`, led away from what it would be without the style, or with the style `away`;
-    `scale` is one, or one for each [B, 1, 1, 1]."""
+    `scale` is a number, or one for each example, [B, 1, 1, 1]."""
     output = self.estimate(z_t, t, styles, content)
     if not isinstance(scale, Tensor) and scale == 1:
         return output
@@ -363,8 +363,8 @@ def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W
               away: dict[str, Tensor],     # the style to be led away from: `own_style`
               scale: float | None = None,  # 1: not led; None: chosen for each
               ) -> tuple[Tensor, float | Tensor]:  # shaped as z; the scales
-    """The mean, led away from what it would be in another style, as `guided` does it; the further,
-    the less it sounds like its own."""
+    """The mean in `styles`, led away from the mean in the style `away`, as `guided` leads; chosen,
+    the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`."""
     mean = estimate_mean(ldm, z, styles)
     if scale is None:
         heard = own_style(ldm, ldm.decode(mean).clamp(0, 1))

@@ -71,7 +71,7 @@ class Player:
     "Plays notes as `instrument`, a name in ALL_INSTRUMENTS, from a soundfont or single notes."
     instrument: str
     maker: str | Path = "FluidR3_GM"  # a soundfont's name, or a folder of single notes
-    octaves: int = 0                  # where the instrument is at home
+    octaves: int = 0                  # by which notes are moved to where the instrument is at home
 
     def __call__(self, notes: list[Note], seconds: float) -> np.ndarray:
         "Sound [seconds * 22 050], float32, with an RMS of .06 and a peak of .99 at most."
@@ -245,7 +245,7 @@ def set_measures(cases: list[RulerCase], vectors: np.ndarray, styles: np.ndarray
 # %% ../nbs/06c_rulers.ipynb #near-code
 def trained_vectors(scores: list[Score], take: str, instruments: tuple[str, ...],
                     tagger: MusicTagger) -> dict[str, np.ndarray]:
-    "musicnn's vectors [len(scores), 200] of every instrument of FluidR3, playing those pieces."
+    "musicnn's vectors [len(scores), 200] of each of `instruments` by FluidR3, a clip of a piece."
     def clips(name):
         sounds = (Player(name)(transpose_notes(
             score_truth(score, take), lambda key: 12 * ALL_INSTRUMENTS[name][1]), score.seconds)

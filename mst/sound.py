@@ -86,11 +86,11 @@ class SoundTransfer:
     `LDM.encode_style` made of a clip.
 
     Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
-    for each window), is noised to the part `strength` of the schedule and refined in some steps:
-    with 0 it is left as it is, with 1 the walk begins in noise alone. Spectra are sharpened by
-    `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, their latents are
-    blended, and the later one's phases begin as the earlier one's: one sound can become the other
-    within a few frames.
+    for each window), is noised to the part `strength` of the schedule and refined in so many steps:
+    with 0 it is left as it is, in none; with 1 the walk begins in noise alone. Spectra are
+    sharpened by `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, their
+    latents are blended, and the later one's phases begin as the earlier one's: one sound can become
+    the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,
@@ -146,8 +146,8 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
 # %% ../nbs/07a_sound.ipynb #sound-code
 @patch
 def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
-    """Sound [1, N] of an image; where it meets the sound `before`, its phases begin as that
-    one's."""
+    """Sound [1, N] of an image [1, 1, n_mels, T] whose 1 is the mel power `reference` [1]; where it
+    meets the sound `before` [1, N], its phases begin as that one's."""
     magnitude = self.vocoder.magnitude(image, CONTRAST) * reference.sqrt()
     phase, meet = turning_phase(magnitude, HOP), EDGE - SEAM // 2
     if before is not None:

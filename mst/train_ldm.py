@@ -384,8 +384,9 @@ def quick_scores(ldm: LDM, twins: TwinImages,
                  size: int = 96) -> dict[str, float]:
     """Measures of a `transfer(ldm, content, style)` on seeded cases from `twins`, on images.
 
-    `lsd` to the target over 80 dB; `heard`, the share in which the judge of sounds hears the
-    target's instrument; `moves`, the LSD between results with this style and with another's.
+    `lsd` to the target in dB, with a floor at -80 dB; `heard`, the share in which the judge of
+    sounds hears the target's instrument; `moves`, the LSD in dB between results with this style
+    and with another's.
     """
     rng, max_db = random.Random(1), AUDIO_PRESETS["mst"].max_db
     *clips, names = twins.draw([rng.randrange(len(twins)) for _ in range(size)], rng, same=0.)
