@@ -78,7 +78,8 @@ def adapt(ldm: LDM, styles: list[StylePairs], adaptation: Adaptation = Adaptatio
             loss = F.mse_loss(mean.float(), pairs.targets[rows])
             loss.backward()
         if not loss.isfinite():
-            raise FloatingPointError("a style could not be learned: the loss is not finite")
+            raise ValueError("a style could not be learned: the loss is not finite; play it "
+                             "without, by an adaptation of 0 steps (--adapt 0)")
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.)
         share = min(1, (step + 1) / max(1, adaptation.warmup))
         optimizer.param_groups[0]["lr"] = share * adaptation.learning_rate

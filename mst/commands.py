@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FAILURES', 'print_error', 'interrupt', 'run_command', 'transfer_parser', 'output_path', 'check_contents',
-           'check_unasked', 'transfer_recordings', 'main', 'download_parser', 'download', 'download_main',
+           'check_unasked', 'transfer_recordings', 'main', 'find_table', 'download_parser', 'download', 'download_main',
            'build_parser', 'build', 'build_main', 'add_run', 'start_run', 'train_parser', 'check_training', 'train',
            'train_main', 'evaluate_parser', 'file_method', 'model_methods', 'evaluate_sets', 'evaluate',
            'evaluate_main']
@@ -40,12 +40,12 @@ from .rulers import (
     ruler_numbers, ruler_rows)
 from .run import (
     PRESETS, PROFILES, Run, finite_float, parse_guidance, parse_seed, parse_shard, positive_float,
-    positive_int, print_table, whole_number)
+    positive_int, print_table, shipped_file, whole_number)
 from .scores import INSTRUMENTS
 from .sets import PIECE_SPLITS, known_vectors, released_methods, ruler_sets
 from .sound import (
-    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_suffix, learn_styles, load_style,
-    load_transfer, style_tokens, transfer_file)
+    GUIDANCE, RATE, STEPS, STRENGTH, SoundTransfer, check_style, check_suffix, learn_styles,
+    load_style, load_transfer, style_tokens, transfer_file)
 from .tagger import MusicTagger
 from .takes import render_corpus
 from .vocoder import Vocoder, load_vocoder
@@ -143,8 +143,12 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
         if output != "-":
             check_suffix(output)
             check_output(output, *args.contents, *args.style)
-    for path in (*args.contents, *(style for style in args.style if style not in INSTRUMENTS)):
+    for path in args.contents:
         check_there(path)
+    for style in args.style:
+        check_style(style)
+    if [*args.contents, *args.style].count("-") > 1:
+        raise ValueError("-: standard input can be read once, so it is one content or one style")
 
 # %% ../nbs/07b_commands.ipynb #unasked-code
 def check_unasked(output: str, asked: str | None):
@@ -187,6 +191,14 @@ def main(argv: list[str] | None = None) -> int:
     "Command line of this module, `mst_transfer`; exit status 2 if anything could not be played."
     return run_command(transfer_parser(), transfer_recordings, argv)
 
+# %% ../nbs/07b_commands.ipynb #find-table
+def find_table(path: str) -> str:
+    "A table's path; where nothing is, that of one that ships, by its name in the clone, data/..."
+    if os.path.exists(path) or not path.startswith("data/"):
+        return path
+    shipped = shipped_file(path)
+    return str(shipped) if shipped.is_file() else path
+
 # %% ../nbs/07b_commands.ipynb #c110c
 def download_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_download`."
@@ -206,6 +218,7 @@ def download_parser() -> argparse.ArgumentParser:
 
 def download(args: argparse.Namespace):
     "Fetch the recordings of a table, by yt-dlp or, of a table of public files, as they are."
+    args.csv = find_table(args.csv)
     if is_recording_table(args.csv):
         if args.codec:
             raise ValueError(f"{args.csv}: its files are kept as they are; leave --codec out")
@@ -253,7 +266,7 @@ def build_parser() -> argparse.ArgumentParser:
 def build(args: argparse.Namespace):
     "Make the images of a folder of recordings."
     if args.scores:
-        render_corpus(args.scores, args.recordings, shard=args.shard)
+        render_corpus(find_table(args.scores), args.recordings, shard=args.shard)
     print(build_dataset_folder_structure(
         args.recordings, args.output, args.seconds, args.longest, args.n_mels, shard=args.shard,
         trim=not (args.no_trim or args.scores), balance=not (args.no_balance or args.scores)))
@@ -369,6 +382,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
 def file_method(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, seed: int = 0,
                 **options) -> Method:
     "A method of the rulers that goes the way of `mst_transfer`; `options` are a `SoundTransfer`'s."
+    SoundTransfer(ldm, vocoder, {}, seed=seed, **options)  # may refuse
     def method(case):
         style = load_style(case.style)
         learned = learn_styles(ldm, [style], adaptation, seed)
@@ -391,9 +405,11 @@ def model_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation = Adaptatio
 
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
-                  methods: dict[str, Method]) -> tuple[list[tuple], list[tuple], dict[str, str]]:
+                  methods: dict[str, Method],
+                  keep: Callable[..., None] = lambda rows, printed, numbers: None,
+                  ) -> tuple[list[tuple], list[tuple], dict[str, str]]:
     """Lines of the table of all sets, methods and measures, those that are printed set by set, and
-    their means by name."""
+    their means by name; `keep` is called with what is there after each set."""
     sets = ruler_sets(run, split, run.pick(1, 4, 8), run.pick(1, 3, 3), folder)
     missing = [name for name in ("sampled makers", "unheard styles", "real players")
                if name not in sets]
@@ -415,6 +431,7 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
         printed += ruler_rows(name, cases, shown, PRINTED)
         numbers |= ruler_numbers(split, name, cases, shown)
         print_table(ruler_header(PRINTED), printed[-len(shown):])
+        keep(rows, printed, numbers)
     return rows, printed, numbers
 
 # %% ../nbs/07b_commands.ipynb #evaluate-code
@@ -430,14 +447,18 @@ def evaluate(args: argparse.Namespace):
     methods |= model_methods(ldm, vocoder, Adaptation(args.adapt), seed=run.seed,
                              num_inference_steps=args.steps, guidance_scale=args.guidance,
                              strength=args.strength)
-    rows, printed, numbers = evaluate_sets(run, args.split, folder,
-                                           methods | ceiling_methods(vocoder, ldm))
-    run.table(f"rulers_{args.split}_all", ruler_header(), rows)
-    run.table(f"rulers_{args.split}", ruler_header(PRINTED), printed)
-    run.record(**numbers)
-    if args.csv:
-        with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
-            csv.writer(f).writerows([ruler_header(), *rows])
+    def keep(rows, printed, numbers):
+        run.table(f"rulers_{args.split}_all", ruler_header(), rows)
+        run.table(f"rulers_{args.split}", ruler_header(PRINTED), printed)
+        run.record(**numbers)
+        if args.csv:
+            with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
+                csv.writer(f).writerows([ruler_header(), *rows])
+    try:
+        evaluate_sets(run, args.split, folder, methods | ceiling_methods(vocoder, ldm), keep)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the sets that were finished are in "
+                                f"{run.folder / 'tables'}") from None
 
 def evaluate_main(argv: list[str] | None = None) -> int:
     "Command line of `mst_evaluate`."

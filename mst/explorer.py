@@ -141,7 +141,7 @@ SLIDERS = {  # first value, lowest, highest, step, and what it does
     "noise level": (STRENGTH, 0, 1, .05,
                     "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
                     "nothing else"),
-    "random seed": (0, 0, 99, 1, "of that noise: another seed, another take")}
+    "random seed": (0, 0, 99, 1, "of that noise, and of learning a style of your own")}
 
 def make_sliders() -> list:
     "Sliders: style mixture, timesteps, guidance, noise level and random seed."
@@ -342,6 +342,8 @@ def add_uploads(self: Explorer, kind: str, change):
     """Files that were uploaded join the list of contents or those of styles, and the last one is
     chosen."""
     lists = (self.content,) if kind == "content" else (self.style, self.other)
+    for choice in lists:  # what is chosen is shown once, and anew where a file was written over
+        choice.unobserve(self.show_choice, "value")
     for file in change["new"]:
         path = Path(self.folder.name) / kind / Path(file["name"]).name
         path.parent.mkdir(exist_ok=True)
@@ -350,6 +352,9 @@ def add_uploads(self: Explorer, kind: str, change):
             before, choice.options = choice.value, dict(choice.options) | {path.name: str(path)}
             choice.value = before  # new options choose the first one
         lists[0].value = str(path)
+    for choice in lists:
+        choice.observe(self.show_choice, "value")
+    self.show_choice()
 
 # %% ../nbs/07c_explorer.ipynb #3f1467a1
 def count_windows(path: str | Path) -> int:
@@ -368,8 +373,10 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
     tokens, own = read_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
     levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
     steps = min(self.steps.value, levels)  # so many can be made of them
-    transfer = SoundTransfer(self.learned_model(own), self.networks[1], tokens, max(1, steps),
+    transfer = SoundTransfer(self.networks[0], self.networks[1], tokens, max(1, steps),
                              self.guidance.value or None, self.strength.value, self.seed.value)
+    if own:
+        transfer.learn = partial(self.learned_model, own)
     estimates = (1 + steps) * count_windows(self.content.value)
     def after_step(*_):
         if self.cancelled.is_set():
@@ -381,9 +388,7 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
 # %% ../nbs/07c_explorer.ipynb #learn-code
 @patch
 def learned_model(self: Explorer, own: list[np.ndarray]) -> LDM:
-    "The model that has learned the styles of sounds [N], which do not ship; or `Cancelled`."
-    if not own:
-        return self.networks[0]
+    "The model that has learned the styles of some sounds [N]; or raises `Cancelled`."
     def after_step(share):
         if self.cancelled.is_set():
             raise Cancelled

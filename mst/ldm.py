@@ -366,6 +366,8 @@ def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W
     """The mean in `styles`, led away from the mean in the style `away`, as `guided` leads; chosen,
     the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`."""
     mean = estimate_mean(ldm, z, styles)
+    if scale == 1:
+        return mean, scale
     if scale is None:
         heard = own_style(ldm, ldm.decode(mean).clamp(0, 1))
         like = torch.cosine_similarity(mean_tokens(heard), mean_tokens(styles)).clamp(0, 1)

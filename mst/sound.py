@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
-           'store_pieces', 'read_stored', 'fit_length', 'Levels', 'restyle', 'clearest_clips', 'is_shipped',
-           'load_style', 'style_images', 'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix',
-           'open_output', 'transfer_file', 'read_styles', 'style_pairs', 'learn_styles', 'load_transfer',
-           'describe_playing']
+           'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels', 'restyle', 'transfer_sound',
+           'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images', 'style_tokens',
+           'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file', 'read_styles',
+           'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -38,7 +38,7 @@ from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
 from .ldm import LDM, LEAD, lead_mean, load_ldm, own_style
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
-from .opening import as_channels, open_sound, sound_name
+from .opening import as_channels, check_there, open_sound, sound_name
 from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
@@ -108,6 +108,7 @@ class SoundTransfer:
         levels = round(strength * len(self.alphas))
         self.sampler = DDIM(self.alphas, num_inference_steps, start=levels - 1) if levels else None
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
+        self.learn = None     # makes the model that plays, before the first window
         self.callback = None  # after the mean and each step of each window, as `DDIM.sample` does
 
     def power(self, window: np.ndarray) -> Tensor:
@@ -155,7 +156,7 @@ def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor 
                          - phase[..., meet])[..., None]
     return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
 
-# %% ../nbs/07a_sound.ipynb #c097
+# %% ../nbs/07a_sound.ipynb #noise-code
 @patch
 def window_noise(self: SoundTransfer, before: Tensor, frames: int,
                  generator: torch.Generator) -> Tensor:
@@ -165,6 +166,14 @@ def window_noise(self: SoundTransfer, before: Tensor, frames: int,
     return torch.cat([shared, new], -1)
 
 @patch
+def ready(self: SoundTransfer) -> LDM:
+    "The model that plays; before it plays first, it learns its style, where it should."
+    if self.learn:
+        self.ldm, self.learn = self.learn(), None
+    return self.ldm
+
+# %% ../nbs/07a_sound.ipynb #c097
+@patch
 @torch.no_grad()
 def play(self: SoundTransfer,
          pieces: Iterable[tuple[np.ndarray, bool]],  # `windows` of the content, [n, channels]
@@ -173,7 +182,7 @@ def play(self: SoundTransfer,
     "The content in the other style, in pieces [n, channels], together as long as the content."
     device, generator = self.alphas.device, torch.Generator().manual_seed(self.seed)
     reference = torch.tensor([reference], device=device)
-    noise = torch.zeros(1, self.ldm.config.autoencoder.latent_dim, 16, 0)
+    noise = torch.zeros(1, self.ready().config.autoencoder.latent_dim, 16, 0)
     latents = mono = ending = None  # of the earlier window, from where the later one begins
     meet, seam = (EDGE - SEAM) * HOP, SEAM * HOP
     for window, last in pieces:
@@ -197,13 +206,24 @@ def play(self: SoundTransfer,
 
 # %% ../nbs/07a_sound.ipynb #c099
 def store_pieces(pieces: Iterable[np.ndarray], store, progress):
-    "Write pieces [n, channels] to an open file. FloatingPointError if they are not all finite."
+    """Write pieces [n, channels] to an open temporary file. FloatingPointError if they are not all
+    finite, ValueError if there is no room for them."""
     for piece in pieces:
         if not np.isfinite(piece).all():
             raise FloatingPointError(NOT_FINITE)
-        store.write(np.ascontiguousarray(piece, np.float32).tobytes())
+        write_stored(store, np.ascontiguousarray(piece, np.float32).tobytes())
         progress(len(piece) / RATE)
     store.seek(0)
+
+def write_stored(store, data: bytes):
+    "ValueError if a temporary file has no room for the data."
+    try:
+        store.write(data)
+        store.flush()
+    except OSError as error:
+        raise ValueError(f"what is played is kept in {tempfile.gettempdir()} until its level is "
+                         f"known, and cannot be written there ({error.strerror}); make room, or "
+                         "name another folder by TMPDIR") from None
 
 def read_stored(store, channels: int, gain: np.ndarray) -> Iterator[np.ndarray]:
     "What `store_pieces` wrote, in blocks [n, channels], times the `gain` of each channel."
@@ -276,6 +296,12 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # the content anew, in 
             result = add_blocks(result, (share * keep(block) for block in heard()))
         yield from fit_length(result, levels.above.samples, channels)
 
+def transfer_sound(sound, rate: int, transfer: SoundTransfer, air: bool = True) -> np.ndarray:
+    "`restyle` of an array or a tensor as `as_channels` takes it: [N, channels], as long, float32."
+    samples = as_channels(sound)
+    blocks = restyle(lambda: [samples], rate, samples.shape[1], transfer, air=air)
+    return np.concatenate([np.zeros_like(samples[:0]), *blocks])
+
 # %% ../nbs/07a_sound.ipynb #c101
 STYLE_FRAMES = 128  # of a style clip
 STYLE_CLIPS = 6     # of a recording
@@ -297,14 +323,28 @@ def clearest_clips(sound: np.ndarray, frames: int = STYLE_FRAMES,
     power = np.square(clips).mean(1)
     return clips[power >= .01 * power.max()]
 
-# %% ../nbs/07a_sound.ipynb #style-code
+# %% ../nbs/07a_sound.ipynb #check-style
 def is_shipped(clip: str | Path | np.ndarray) -> bool:
     "Whether a style is the name of one that ships."
     return isinstance(clip, str) and clip in INSTRUMENTS
 
+def check_style(clip: str | Path):
+    "FileNotFoundError, or ValueError, if a style is neither a recording nor one that ships."
+    if is_shipped(clip):
+        return
+    try:
+        check_there(clip)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, and no style of that name ships; those that do are "
+                                f"{', '.join(INSTRUMENTS)}") from None
+
+# %% ../nbs/07a_sound.ipynb #style-code
 def load_style(clip: str | Path | np.ndarray) -> np.ndarray:
     """Sound [N] at 22 050 Hz of a style: of sound at that rate as `as_channels` takes it, of a
-    file, or of the clip that ships for one of the four instruments. ValueError if it is silent."""
+    file, or of the clip that ships for one of the four instruments. ValueError if it is silent,
+    FileNotFoundError if it is not there."""
+    if isinstance(clip, (str, Path)):
+        check_style(clip)
     if is_shipped(clip):
         clip = shipped_file(f"{STYLES}/{clip}.flac")
     if is_file := isinstance(clip, (str, Path)):
@@ -453,16 +493,19 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
                   **options) -> SoundTransfer:
-    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed, which
-    they learn first, as the `adaptation` says, but for those that ship; `options` are its own."""
+    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
+    `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
+    first plays."""
     device = Run(device=device).torch_device
     ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
     tokens, own = read_styles(ldm, style, other, mix)
     transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
-    with tqdm(total=1, desc="learning the style", leave=False,
-              disable=not (progress and own and adaptation.steps),
-              bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
-        transfer.ldm = learn_styles(ldm, own, adaptation, seed, bar.update)
+    def learn():
+        with tqdm(total=1, desc="learning the style", leave=False, disable=not progress,
+                  bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:
+            return learn_styles(ldm, own, adaptation, seed, bar.update)
+    if own and adaptation.steps:
+        transfer.learn = learn
     return transfer
 
 # %% ../nbs/07a_sound.ipynb #playing-code

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LDM_TRAINING_PRESETS', 'LDMTraining', 'ldm_training', 'pair_datasets', 'LDMLoss', 'label_loss', 'get_ldm',
            'train_ldm', 'validation_losses', 'sensitivity', 'attention_throughput', 'train_on_twins', 'one_step',
-           'quick_scores', 'mean_weights', 'joined_card', 'train_mst', 'main_parser', 'main']
+           'quick_scores', 'mean_weights', 'as_it_ships', 'joined_card', 'train_mst', 'main_parser', 'main']
 
 # %% ../nbs/05_train_ldm.ipynb #imports
 import argparse
@@ -40,7 +40,7 @@ from .pool import EtudePool, NewEtudes, etude_pools
 from .processes import has_bf16
 from .recordings import corpus_folder
 from .render import SAMPLES, fetch_samples, find_soundfont
-from .run import Run, choose_device, shipped_file
+from .run import Run, choose_device, parse_seed, shipped_file
 from .takes import HELD_OUT_TAKE
 from .training import train_in, training_card
 from .twins import (
@@ -412,6 +412,16 @@ def mean_weights(models: list[LDM], shares: tuple) -> LDM:
     models[-1].load_state_dict(states[-1] | mean)
     return models[-1]
 
+def as_it_ships(run: Run, rounds: tuple | None, shares: tuple | None,
+                samples: tuple | None) -> tuple[tuple, tuple, tuple]:
+    """Rounds, the shares of their weights in the mean, and programs whose single notes are fetched:
+    what is None as for the model that ships; in profile smoke a trial, an epoch of the first."""
+    first = ((1, *ROUNDS[0][1:]),)
+    rounds = run.pick(first, ROUNDS, ROUNDS) if rounds is None else rounds
+    shares = run.pick((1.,), SHARES, SHARES) if shares is None else shares
+    samples = run.pick((), tuple(SAMPLES), tuple(SAMPLES)) if samples is None else samples
+    return rounds, shares, samples
+
 def joined_card(cards: list[dict], scores: list[dict]) -> dict:
     "What the file says of all rounds: curves one after the other, minutes in all; else the last's."
     curves = {name: sum((card["curves"][name] for card in cards), [])
@@ -421,13 +431,14 @@ def joined_card(cards: list[dict], scores: list[dict]) -> dict:
                         "round_scores": scores}
 
 # %% ../nbs/05_train_ldm.ipynb #rounds-all
-def train_mst(run: Run, path: str | Path, rounds=ROUNDS, shares: tuple = SHARES,
-              samples=tuple(SAMPLES), etudes: bool = True) -> LDM:
+def train_mst(run: Run, path: str | Path, rounds: tuple | None = None, shares: tuple | None = None,
+              samples: tuple | None = None, etudes: bool = True) -> LDM:
     """The model of preset `mst` as it ships, trained in the run's folder, saved at `path`; resumes.
 
-    The rounds, a mean of their weights, and from there a round on `etudes`, in profile full with
-    the recordings that MST_CORPUS names.
+    The rounds, a mean of their weights (see `as_it_ships`), and from there a round on `etudes`, in
+    profile full with the recordings that MST_CORPUS names.
     """
+    rounds, shares, samples = as_it_ships(run, rounds, shares, samples)
     for program in samples:  # what needs npm should not fail in the last round
         fetch_samples(program, find_soundfont("tonejs"))
     models, autoencoder, cards, scores = [None], load_autoencoder(), [], []
@@ -469,7 +480,7 @@ def main_parser() -> argparse.ArgumentParser:
                           ("out", "runs"), ("data", "")):
         parser.add_argument(f"--{name}", default=default,
                             help=f"as in the notebooks ({default or 'none'})")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0)
     return parser
 
 def main(argv: list[str] | None = None) -> int:
@@ -482,11 +493,12 @@ def main(argv: list[str] | None = None) -> int:
             train_mst(asked, asked.folder / "ldm.safetensors")
         else:
             train_ldm(asked)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"{parser.prog}: {stop}", file=sys.stderr)
+        print(f"{parser.prog}: {str(stop) or 'stopped; the same command goes on from here'}",
+              file=sys.stderr)
         return 130
     return 0
 

@@ -103,6 +103,18 @@ def test_the_sample_is_of_a_validation_piece():
     assert "val" in row and "test" not in row
 
 
+def test_what_the_readme_says_is_in_the_table():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = text.partition("**What it says.**")[2].partition("<!-- results -->")[0]
+    values = [float(cell.partition(" ")[0]) for row in publish.release_rows()[1:]
+              for cell in row[2:] if cell != "-"]
+    numbers = re.findall(r"\d+\.\d+|\d+(?= %)|\d+(?= for \d+ %)", said)
+    assert len(numbers) > 40
+    for number in numbers:
+        digits = len(number.partition(".")[2])
+        assert any(f"{value:.{digits}f}" == number for value in values), number
+
+
 def test_the_sample_is_heard_from_readme_and_site(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     row = " | ".join(f"[{role}.ogg](sample/{role}.ogg)" for role in sample.ROLES)

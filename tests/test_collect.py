@@ -83,6 +83,9 @@ def test_publish_takes_what_the_report_uses_and_the_readme_shows(project):
         (folder / "old.pdf").write_bytes(b"")
     (project / "figures" / "panel.png").write_bytes(b"what no run makes")
     collect.main("smoke", project)
+    with pytest.raises(FileNotFoundError, match="main.pdf"):  # a run that is not whole
+        publish.publish_files("smoke", project)
+    assert (project / "figures" / "old.pdf").exists()
     (run / "report" / "main.pdf").write_bytes(b"the report")
     publish.publish_files("smoke", project)
     assert {p.name for p in (project / "figures").iterdir()} == {

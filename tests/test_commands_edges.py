@@ -75,6 +75,41 @@ def test_one_that_cannot_be_read_does_not_stop_the_other(folder, capsys):
     assert len(lines) == 1 and lines[0].startswith("mst_transfer: ") and "decoded" in lines[0]
 
 
+@pytest.mark.parametrize("content, output, reason", [
+    ("text.wav", "a.wav", "decoded"), ("in.wav", "in.wav/a.wav", "in.wav"),
+    ("in96.wav", "a.mp3", "cannot hold")])
+def test_nothing_is_learned_for_what_cannot_be_played(folder, capsys, monkeypatch, content, output,
+                                                      reason):
+    monkeypatch.setattr("mst.sound.learn_styles", lambda *args: pytest.fail("learned"))
+    sf.write(folder / "in96.wav", noise(20_000), 96_000)
+    assert main([str(folder / content), "--style", str(folder / "in.wav"), "-o",
+                 str(folder / output), "--quiet"]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_style_that_nobody_knows_names_those_that_ship(folder, capsys):
+    assert main([str(folder / "in.wav"), "--style", "guitar"]) == 2
+    assert "guitar: there is no such recording, and no style" in (said := capsys.readouterr().err)
+    assert "acoustic_guitar" in said and said.count("\n") == 1
+
+
+def test_standard_input_is_read_once(folder, capsys):
+    assert main(["-", "--style", "-", "-o", str(folder / "a.wav")]) == 2
+    assert "standard input can be read once" in capsys.readouterr().err
+
+
+def test_an_evaluation_keeps_the_sets_that_were_finished(tmp_path, capsys, monkeypatch):
+    def measure_one_set(run, split, folder, methods, keep):
+        keep([("rendered", *"x" * 16)], [("rendered", *"x" * 9)], {"rulers_dev_heard": "1"})
+        raise KeyboardInterrupt
+    monkeypatch.setattr(commands, "evaluate_sets", measure_one_set)
+    assert evaluate_main(["--profile", "smoke", "--out", str(tmp_path), "--csv",
+                          str(tmp_path / "scores.csv")]) == 130
+    assert "the sets that were finished are in" in capsys.readouterr().err
+    for path in ("scores.csv", "smoke/tables/rulers_dev.csv", "smoke/tables/rulers_dev_all.csv"):
+        assert "rendered,x" in (tmp_path / path).read_text()
+
+
 def test_a_line_for_each_result_unless_quiet(folder, capsys, monkeypatch):
     monkeypatch.setattr(commands, "load_transfer", lambda *args, **kwargs: None)
     monkeypatch.setattr(commands, "transfer_file", lambda *args, **kwargs:

@@ -170,6 +170,29 @@ def test_an_uploaded_style_joins_both_lists(explorer, piece):
     assert frames(explorer, "style") == frames(explorer, "content")
 
 
+def test_an_upload_is_shown_once_and_anew_if_it_is_written_over(explorer, piece, monkeypatch):
+    made = []
+    monkeypatch.setattr("mst.explorer.make_player", lambda path: made.append(path) or ())
+    upload = {"new": [{"name": "mine.flac", "content": piece.read_bytes()}]}
+    for kind in ("content", "style"):
+        for _ in range(2):
+            made.clear()
+            explorer.add_uploads(kind, upload)
+            assert [Path(path).name for path in made].count("mine.flac") == 1 + (kind == "style")
+    made.clear()
+    explorer.style.value = "harp"  # a choice is still shown
+    assert made
+
+
+def test_a_content_that_cannot_be_read_is_refused_before_a_style_is_learned(
+        explorer, piece, monkeypatch):
+    monkeypatch.setattr("mst.explorer.learn_styles", lambda *_, **options: pytest.fail("learned"))
+    explorer.add_uploads("style", {"new": [{"name": "b.flac", "content": piece.read_bytes()}]})
+    explorer.add_uploads("content", {"new": [{"name": "a.wav", "content": b"no sound"}]})
+    play(explorer)
+    assert "decoded" in explorer.message.value
+
+
 def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piece, monkeypatch):
     told = []
 
@@ -182,17 +205,17 @@ def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piec
     explorer.add_uploads("style", upload)
     own = explorer.style.value
     explorer.cancelled.clear()
-    explorer.set_up_transfer(), explorer.set_up_transfer()
+    explorer.set_up_transfer().ready(), explorer.set_up_transfer().ready()
     assert told == [(1, .5)] and explorer.bar.value == 0
     explorer.mix.value = .5
     explorer.cancelled.clear()
-    explorer.set_up_transfer()
+    explorer.set_up_transfer().ready()
     explorer.style.value = "violin"
     explorer.cancelled.clear()
-    assert explorer.set_up_transfer().ldm is explorer.networks[0]  # it ships
+    assert explorer.set_up_transfer().ready() is explorer.networks[0]  # it ships
     explorer.style.value = own
     explorer.cancelled.clear()
-    explorer.set_up_transfer()
+    explorer.set_up_transfer().ready()
     assert len(told) == 1
     upload["new"][0]["content"] = (ROOT / STYLES / "harp.flac").read_bytes()
     explorer.add_uploads("style", upload)  # another file of the same name

@@ -54,3 +54,13 @@ def test_opens_from_disk(tmp_path):
         assert len(list((site / "notebooks").glob("*.css"))) == 1  # the looks of all of them
         browser.close()
     assert not errors, errors
+
+
+def test_what_is_no_site_is_never_deleted(tmp_path):
+    import gallery
+    (tmp_path / "mine.txt").write_text("kept")
+    (tmp_path / "index.html").write_text("<title>mine</title>")
+    with pytest.raises(SystemExit, match="was not made by this command"):
+        gallery.main("smoke", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "index.html"}
+    gallery.check_site(tmp_path / "new")

@@ -8,12 +8,15 @@ test (tools/blind.py counts its answers), and the notebooks. All of it opens fro
 server or a network.
 """
 import html
+import os
 import re
 import shutil
 import sys
+import tempfile
 from dataclasses import replace
 from hashlib import sha256
 from itertools import permutations
+from pathlib import Path
 
 import blind
 import latex2mathml.converter
@@ -31,7 +34,7 @@ from mst.autoencoder import Autoencoder
 from mst.run import Run, project_root, shipped_file
 from mst.scores import INSTRUMENTS, SCORES, read_scores
 from mst.explorer import piece_title, spectrogram
-from mst.sound import RATE, STYLES, load_transfer, restyle
+from mst.sound import RATE, STYLES, load_transfer, transfer_sound
 from mst.cases import Cases, rendered_recordings
 from mst.evaluate import MEASURES, forward_pass, score_sounds, through_images
 from mst.ldm import LDM, LDM_PRESETS
@@ -43,6 +46,7 @@ from mst.tagger import MusicTagger, name_instruments
 from mst.vocoder import Vocoder, load_vocoder
 
 MAX_SITE = 30_000_000
+TITLE = "<title>mst: a listening page</title>"
 CAPTIONS = {"content": "content, and what copying it would score",
             "style": "style, and what copying it would score",
             "report": "preset report", "mst": "result: output of preset mst",
@@ -116,9 +120,7 @@ def examples(run):
             "content": load(of[piece, a]), "style": load(project_root() / STYLES / f"{b}.flac")}
         if report:
             sounds["report"] = report(sounds["content"], sounds["style"])
-        sounds["mst"] = np.concatenate(
-            list(restyle(lambda: [sounds["content"][:, None]], RATE, 1, players[b]))
-        )[:, 0]
+        sounds["mst"] = transfer_sound(sounds["content"], RATE, players[b])[:, 0]
         case = RulerCase(sounds["content"], sounds["style"], a, b, piece, twin)
         sounds |= {role: methods[name](case) for role, name in BASELINES.items()}
         yield a, b, piece, sounds | {"twin": twin}
@@ -208,10 +210,34 @@ def write_page(exporter, notebook, folder):
     (folder / f"{notebook.stem}.html").write_text(head + link + end + body, encoding="utf-8")
 
 
+def check_site(folder):
+    """End if `folder` is there and not empty and not a site of ours: its contents would go."""
+    page = folder / "index.html"
+    ours = page.is_file() and TITLE in page.read_text(encoding="utf-8", errors="replace")
+    if not ours and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        sys.exit(f"gallery: {folder} is there and was not made by this command; name a folder that "
+                 "is not, or is empty")
+
+
 def main(profile="quick", folder="runs/site"):
     run, root = Run.start(profile=profile, notebook="listening page"), project_root()
-    folder = root / folder
-    shutil.rmtree(folder, ignore_errors=True)
+    check_site(site := root / folder)
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=site.parent) as made:
+        build_site(run, root, profile, Path(made) / "site")
+        if site.exists():
+            shutil.rmtree(site)
+        os.replace(Path(made) / "site", site)
+    size = sum(p.stat().st_size for p in site.rglob("*") if p.is_file())
+    print(f"{site.relative_to(root) if site.is_relative_to(root) else site}/index.html: "
+          f"{size / 1e6:.1f} MB")
+    if size > MAX_SITE:
+        sys.exit(f"the pages are too large to be hosted everywhere: {MAX_SITE / 1e6:.0f} MB are "
+                 "allowed")
+
+
+def build_site(run, root, profile, folder):
+    """The pages, in a folder that is made."""
     (folder / "notebooks").mkdir(parents=True)
     judge, tagger, parts, trials = SoundJudge(), MusicTagger(), [], []
     titles = {score.piece: piece_title(score.source) for score in read_scores(shipped_file(SCORES))}
@@ -238,18 +264,12 @@ def main(profile="quick", folder="runs/site"):
         write_page(exporter, notebook, folder / "notebooks")
         links.append(f'<a href="notebooks/{notebook.stem}.html">{notebook.stem}</a>')
     (folder / "index.html").write_text(
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>mst: a listening '
-        f'page</title><style>{STYLE}</style></head>'
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'{TITLE}<style>{STYLE}</style></head>'
         f'<body><h1>Musical style transfer, to be listened to</h1>{INTRODUCTION}'
         f'{sample_row(root / "sample", folder)}'
         f'<nav>The notebooks: {", ".join(links)}</nav>{"".join(parts)}</body></html>',
         encoding="utf-8")
-    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    print(f"{folder.relative_to(root) if folder.is_relative_to(root) else folder}/index.html: "
-          f"{size / 1e6:.1f} MB")
-    if size > MAX_SITE:
-        sys.exit(f"the pages are too large to be hosted everywhere: {MAX_SITE / 1e6:.0f} MB are "
-                 "allowed")
 
 
 if __name__ == "__main__":

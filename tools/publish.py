@@ -203,13 +203,13 @@ def publish_files(profile, root=ROOT):
     files = {name: run / name.removeprefix("report/") for name in files}
     # report/benchmarks has the rest
     files = {name: path for name, path in files.items() if path.exists()}
+    files |= {f"report/{name}": run / "report" / name for name in ("numbers.tex", "main.pdf")}
+    files = {name: path.read_bytes() for name, path in files.items()}  # or nothing is touched
     for old in (*(root / "figures").iterdir(), *(report / "tables").iterdir()):
         if old.relative_to(root).as_posix() not in {*files, *shown}:
             old.unlink()
-    for name in ("numbers.tex", "main.pdf"):
-        files[f"report/{name}"] = run / "report" / name
-    for name, path in files.items():
-        write(root / name, path.read_bytes())
+    for name, content in files.items():
+        write(root / name, content)
 
 
 def main(profile):
@@ -220,9 +220,10 @@ def main(profile):
         except (ValueError, FileNotFoundError) as e:
             print(f"{notebook.name}: {e}", file=sys.stderr)
             failed = 1
+    if failed:
+        sys.exit("publish: the run is not whole, so README, figures and report stay as they are")
     publish_results()
     publish_files(profile)
-    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import soundfile as sf
 
 from mst.audio import AudioPreprocessor
@@ -21,7 +20,7 @@ from mst.files import atomic_path
 from mst.ldm import LDM_FILE, LEAD
 from mst.run import project_root, shipped_file
 from mst.scores import SCORES
-from mst.sound import CONTRAST, RATE, STYLES, load_transfer, restyle
+from mst.sound import CONTRAST, RATE, STYLES, load_transfer, transfer_sound
 from mst.takes import read_recipe, render_corpus
 from mst.vocoder import VOCODER_FILE
 
@@ -51,8 +50,7 @@ def render_sounds():
 
 def play(content):
     """The content [N] in the sample's style."""
-    blocks = restyle(lambda: [content[:, None]], RATE, 1, load_transfer(STYLE))
-    return np.concatenate(list(blocks))[:, 0]
+    return transfer_sound(content, RATE, load_transfer(STYLE))[:, 0]
 
 
 def write_clip(path, sound, comment):
