@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
 import matplotlib.pyplot as plt
 import measure
@@ -19,11 +20,10 @@ import torch
 from mst.data import prepare_corpus
 from mst.images import build_dataset_folder_structure
 from mst.run import Run
-from mst.ddim import make_transfer
-from mst.sound import RATE, load_transfer, restyle
+from mst.sound import RATE, STEPS, STRENGTH, load_transfer, restyle
 from mst.cases import rendered_recordings, sound_cases
 from mst.evaluate import apply_method, score_sounds, through_images
-from mst.ldm import LDM, LDM_PRESETS, load_ldm
+from mst.ldm import LDM, LDM_PRESETS, load_ldm, transfer_mean
 from mst.train_ldm import LDMLoss, ldm_training
 from mst.processes import has_bf16, keep_memory
 from mst.hearing import SoundJudge
@@ -64,7 +64,7 @@ def training(profile, batch, frames=128, kept=1000):
     return step
 
 
-def transferring(profile, seconds, steps=4, strength=.2):
+def transferring(profile, seconds, steps=STEPS, strength=STRENGTH):
     transfer = load_transfer("violin", "cpu", num_inference_steps=steps, strength=strength)
     sound = .1 * np.random.default_rng(0).standard_normal((RATE, 1)).astype(np.float32)
     return lambda: [None
@@ -76,7 +76,7 @@ def evaluating(profile, recordings):
     vocoder, ear = load_vocoder(), SoundJudge()
     contents = dict(list(sorted(everything.items(), key=lambda item: item[0].stem))[:recordings])
     cases = sound_cases(contents, everything)
-    method = through_images(make_transfer(load_ldm(), None, 1), vocoder)
+    method = through_images(partial(transfer_mean, load_ldm()), vocoder)
     return lambda: score_sounds(*apply_method(method, cases), cases, ear, vocoder.config.audio)
 
 
