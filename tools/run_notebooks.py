@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 PROFILES = {  # and how long all of it usually takes
-    "smoke": "ten minutes on two cores", "quick": "50 minutes on two cores",
+    "smoke": "ten minutes on two cores", "quick": "an hour or more on two cores",
     "full": "hours on a GPU"}
 PATIENCE = 30  # seconds in which a run that was killed is dead
 MEASURES = re.compile(r"\brun\.(save_figure|table|record)\(")
