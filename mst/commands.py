@@ -171,7 +171,7 @@ def transfer_recordings(args: argparse.Namespace) -> int:
             num_inference_steps=args.steps, guidance_scale=args.guidance, strength=args.strength)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; nothing was played") from None
-    status = 0
+    status, finished = 0, False
     for content, output in zip(args.contents, outputs):
         try:
             check_unasked(output, args.output)
@@ -180,8 +180,10 @@ def transfer_recordings(args: argparse.Namespace) -> int:
             print_error("mst_transfer", error)
             status = 2
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("stopped; what was finished is there") from None
+            raise KeyboardInterrupt("stopped; what was finished is there" if finished else
+                                    "stopped; nothing was played") from None
         else:
+            finished = True
             if not args.quiet:
                 print(f"{output}: {done['seconds']:.1f} s, {done['times_real_time']:.1f} times "
                       "real time", file=sys.stderr)
@@ -447,7 +449,10 @@ def evaluate(args: argparse.Namespace):
     methods |= model_methods(ldm, vocoder, Adaptation(args.adapt), seed=run.seed,
                              num_inference_steps=args.steps, guidance_scale=args.guidance,
                              strength=args.strength)
+    kept = "no set was finished"
     def keep(rows, printed, numbers):
+        nonlocal kept
+        kept = f"the sets that were finished are in {run.folder / 'tables'}"
         run.table(f"rulers_{args.split}_all", ruler_header(), rows)
         run.table(f"rulers_{args.split}", ruler_header(PRINTED), printed)
         run.record(**numbers)
@@ -457,8 +462,7 @@ def evaluate(args: argparse.Namespace):
     try:
         evaluate_sets(run, args.split, folder, methods | ceiling_methods(vocoder, ldm), keep)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the sets that were finished are in "
-                                f"{run.folder / 'tables'}") from None
+        raise KeyboardInterrupt(f"stopped; {kept}") from None
 
 def evaluate_main(argv: list[str] | None = None) -> int:
     "Command line of `mst_evaluate`."

@@ -344,16 +344,18 @@ def add_uploads(self: Explorer, kind: str, change):
     lists = (self.content,) if kind == "content" else (self.style, self.other)
     for choice in lists:  # what is chosen is shown once, and anew where a file was written over
         choice.unobserve(self.show_choice, "value")
-    for file in change["new"]:
-        path = Path(self.folder.name) / kind / Path(file["name"]).name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(file["content"])
+    try:
+        for file in change["new"]:
+            path = Path(self.folder.name) / kind / Path(file["name"]).name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(file["content"])
+            for choice in lists:
+                before, choice.options = choice.value, dict(choice.options) | {path.name: str(path)}
+                choice.value = before  # new options choose the first one
+            lists[0].value = str(path)
+    finally:
         for choice in lists:
-            before, choice.options = choice.value, dict(choice.options) | {path.name: str(path)}
-            choice.value = before  # new options choose the first one
-        lists[0].value = str(path)
-    for choice in lists:
-        choice.observe(self.show_choice, "value")
+            choice.observe(self.show_choice, "value")
     self.show_choice()
 
 # %% ../nbs/07c_explorer.ipynb #3f1467a1
@@ -376,7 +378,7 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
     transfer = SoundTransfer(self.networks[0], self.networks[1], tokens, max(1, steps),
                              self.guidance.value or None, self.strength.value, self.seed.value)
     if own:
-        transfer.learn = partial(self.learned_model, own)
+        transfer.learn = partial(self.learned_model, own, self.seed.value)
     estimates = (1 + steps) * count_windows(self.content.value)
     def after_step(*_):
         if self.cancelled.is_set():
@@ -387,16 +389,16 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
 
 # %% ../nbs/07c_explorer.ipynb #learn-code
 @patch
-def learned_model(self: Explorer, own: list[np.ndarray]) -> LDM:
+def learned_model(self: Explorer, own: list[np.ndarray], seed: int) -> LDM:
     "The model that has learned the styles of some sounds [N]; or raises `Cancelled`."
     def after_step(share):
         if self.cancelled.is_set():
             raise Cancelled
         self.bar.value = min(1, self.bar.value + share)
-    key = self.seed.value, *(sound.tobytes() for sound in own)
+    key = seed, *(sound.tobytes() for sound in own)
     if (model := self.learned.get(key)) is None:
         self.say("learning the style")
-        model = learn_styles(self.networks[0], own, seed=self.seed.value, callback=after_step)
+        model = learn_styles(self.networks[0], own, seed=seed, callback=after_step)
         self.learned = {key: model}
         self.say("")
         self.bar.value = 0

@@ -411,7 +411,8 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     flac, ogg or mp3 by its suffix; with `air`, what it has above 11 kHz stays.
 
     `-` is standard input, or a wav file on standard output. The result's `seconds` of sound, and
-    how many were made in a second (`times_real_time`). ValueError, FileNotFoundError or
+    how many were made in a second (`times_real_time`), with the learning of a style if this was
+    the first to be played in it. ValueError, FileNotFoundError or
     RuntimeError say in a line what cannot be read or written; then nothing is left.
     """
     start = time.perf_counter()

@@ -420,6 +420,8 @@ def as_it_ships(run: Run, rounds: tuple | None, shares: tuple | None,
     rounds = run.pick(first, ROUNDS, ROUNDS) if rounds is None else rounds
     shares = run.pick((1.,), SHARES, SHARES) if shares is None else shares
     samples = run.pick((), tuple(SAMPLES), tuple(SAMPLES)) if samples is None else samples
+    if len(shares) != len(rounds):
+        raise ValueError(f"{len(rounds)} rounds need as many shares, not {len(shares)}")
     return rounds, shares, samples
 
 def joined_card(cards: list[dict], scores: list[dict]) -> dict:

@@ -108,6 +108,11 @@ def test_an_evaluation_keeps_the_sets_that_were_finished(tmp_path, capsys, monke
     assert "the sets that were finished are in" in capsys.readouterr().err
     for path in ("scores.csv", "smoke/tables/rulers_dev.csv", "smoke/tables/rulers_dev_all.csv"):
         assert "rendered,x" in (tmp_path / path).read_text()
+    def stop(*args):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(commands, "evaluate_sets", stop)
+    assert evaluate_main(["--profile", "smoke", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "mst_evaluate: stopped; no set was finished\n"
 
 
 def test_a_line_for_each_result_unless_quiet(folder, capsys, monkeypatch):
@@ -127,8 +132,15 @@ def test_a_stopped_transfer_says_that_the_finished_ones_are_there(folder, capsys
     monkeypatch.setattr(commands, "load_transfer", lambda *args, **kwargs: None)
     monkeypatch.setattr(commands, "transfer_file", stop)
     assert main([str(folder / "in.wav"), "--style", "violin"]) == 130
+    assert capsys.readouterr().err == "mst_transfer: stopped; nothing was played\n"
+    done = iter([{"seconds": 1., "times_real_time": 8.}])
+    monkeypatch.setattr(commands, "transfer_file", lambda *args: next(done, None) or stop())
+    for name in "ab":
+        sf.write(folder / f"{name}.wav", noise(100), 44_100)
+    assert main([str(folder / "a.wav"), str(folder / "b.wav"), "--style", "violin", "--quiet",
+                 "-o", str(folder / "new") + "/"]) == 130
     assert capsys.readouterr().err == "mst_transfer: stopped; what was finished is there\n"
-    monkeypatch.setattr(commands, "load_transfer", stop)  # while it learns the style
+    monkeypatch.setattr(commands, "load_transfer", stop)  # while it reads the style
     assert main([str(folder / "in.wav"), "--style", "violin"]) == 130
     assert capsys.readouterr().err == "mst_transfer: stopped; nothing was played\n"
 

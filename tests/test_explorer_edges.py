@@ -179,6 +179,8 @@ def test_an_upload_is_shown_once_and_anew_if_it_is_written_over(explorer, piece,
             made.clear()
             explorer.add_uploads(kind, upload)
             assert [Path(path).name for path in made].count("mine.flac") == 1 + (kind == "style")
+    with pytest.raises(TypeError):
+        explorer.add_uploads("style", {"new": [{"name": "b.flac", "content": "no bytes"}]})
     made.clear()
     explorer.style.value = "harp"  # a choice is still shown
     assert made

@@ -64,3 +64,5 @@ def test_what_is_no_site_is_never_deleted(tmp_path):
         gallery.main("smoke", tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "index.html"}
     gallery.check_site(tmp_path / "new")
+    (tmp_path / "index.html").write_text(gallery.TITLE)  # of ours it may take the place
+    gallery.check_site(tmp_path)

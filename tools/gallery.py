@@ -215,13 +215,13 @@ def check_site(folder):
     page = folder / "index.html"
     ours = page.is_file() and TITLE in page.read_text(encoding="utf-8", errors="replace")
     if not ours and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        sys.exit(f"gallery: {folder} is there and was not made by this command; name a folder that "
-                 "is not, or is empty")
+        sys.exit(f"gallery: {folder} is there and was not made by this command; delete it, or name "
+                 "a folder that is not there or is empty")
 
 
 def main(profile="quick", folder="runs/site"):
     run, root = Run.start(profile=profile, notebook="listening page"), project_root()
-    check_site(site := root / folder)
+    check_site(site := (root / folder).resolve())
     site.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".site-", dir=site.parent) as made:
         build_site(run, root, profile, Path(made) / "site")

@@ -204,7 +204,7 @@ def publish_files(profile, root=ROOT):
     # report/benchmarks has the rest
     files = {name: path for name, path in files.items() if path.exists()}
     files |= {f"report/{name}": run / "report" / name for name in ("numbers.tex", "main.pdf")}
-    files = {name: path.read_bytes() for name, path in files.items()}  # or nothing is touched
+    files = {name: path.read_bytes() for name, path in files.items()}  # all, before any is written
     for old in (*(root / "figures").iterdir(), *(report / "tables").iterdir()):
         if old.relative_to(root).as_posix() not in {*files, *shown}:
             old.unlink()
@@ -222,8 +222,11 @@ def main(profile):
             failed = 1
     if failed:
         sys.exit("publish: the run is not whole, so README, figures and report stay as they are")
+    try:
+        publish_files(profile)
+    except FileNotFoundError as error:
+        sys.exit(f"publish: {error.filename} is not there: make report PROFILE={profile} makes it")
     publish_results()
-    publish_files(profile)
 
 
 if __name__ == "__main__":
