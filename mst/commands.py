@@ -452,13 +452,13 @@ def evaluate(args: argparse.Namespace):
     kept = "no set was finished"
     def keep(rows, printed, numbers):
         nonlocal kept
-        kept = f"the sets that were finished are in {run.folder / 'tables'}"
         run.table(f"rulers_{args.split}_all", ruler_header(), rows)
         run.table(f"rulers_{args.split}", ruler_header(PRINTED), printed)
         run.record(**numbers)
         if args.csv:
             with atomic_path(args.csv) as part, open(part, "w", newline="", encoding="utf-8") as f:
                 csv.writer(f).writerows([ruler_header(), *rows])
+        kept = f"the sets that were finished are in {run.folder / 'tables'}"
     try:
         evaluate_sets(run, args.split, folder, methods | ceiling_methods(vocoder, ldm), keep)
     except KeyboardInterrupt:
