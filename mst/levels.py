@@ -44,8 +44,8 @@ def rumble_basis(n: int, rate: int) -> np.ndarray:
 
 # %% ../nbs/00c_levels.ipynb #rumble-code
 def channel_rows(block: np.ndarray) -> np.ndarray:
-    """A block [n, channels] as rows [channels, n]: along rows that lie in memory one after the
-    other, NumPy finds the peaks of two channels some thirty times as fast."""
+    """A block [n, channels] as rows [channels, n], which lie in memory one after the other: along
+    them NumPy finds the peaks of two channels many times as fast."""
     return np.ascontiguousarray(block.T)
 
 def remove_rumble(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
@@ -64,7 +64,7 @@ def remove_rumble(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarra
             heard[:, :n] = before + fade * (heard[:, :n] - before)
         end = heard.shape[1] if last else size // 2
         before = heard[:, end:]
-        yield channel_rows(heard[:, :end])
+        yield np.ascontiguousarray(heard[:, :end].T)
 
 # %% ../nbs/00c_levels.ipynb #channels-sum
 def smooth(x: Tensor) -> Tensor:
