@@ -55,7 +55,8 @@ def remove_rumble(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarra
     """
     size, before = 2 * max(1, round(rate / 4)), None
     for piece, last in windows(blocks, size, size // 2):
-        rumble, rows = rumble_basis(len(piece), rate), channel_rows(piece.astype(np.float32))
+        rumble = rumble_basis(len(piece), rate)
+        rows = channel_rows(piece).astype(np.float32, copy=False)
         with np.errstate(all="ignore"):  # who reads files refuses what is not finite
             heard = rows - (rows @ rumble) @ rumble.T
         heard[abs(heard).max(1) < 3e-4 * abs(rows).max(1)] = 0
