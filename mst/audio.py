@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AUDIO_LIMITS', 'AUDIO_PRESETS', 'check_number', 'AudioConfig', 'AudioPreprocessor', 'read_sound',
            'decibels_below_peak', 'mel_filter_groups', 'LogMel', 'load_clips', 'AudioClips', 'interpolate_samples',
-           'draw_uniform', 'cut_stretches', 'mix_sounds', 'add_white_noise', 'random_curves', 'equalise',
+           'draw_uniform', 'cut_stretches', 'mix_sounds', 'add_white_noise', 'random_curves', 'colour_sounds',
            'augment_sounds']
 
 # %% ../nbs/00e_audio.ipynb #imports
@@ -312,7 +312,7 @@ def random_curves(
     heights = heights * torch.rand(size, 1, generator=generator, device=device)
     return (heights * depth / waves[:, 0]) @ torch.cos(torch.pi * waves * place)
 
-def equalise(x: torch.Tensor, depth: float, generator: torch.Generator) -> torch.Tensor:
+def colour_sounds(x: torch.Tensor, depth: float, generator: torch.Generator) -> torch.Tensor:
     """Sounds [B, N], each coloured by a curve of `depth` dB of its own."""
     spectrum = torch.fft.rfft(x)
     place = torch.linspace(0, 1, spectrum.shape[1], device=x.device).mul(300).add(1).log() / 5.7
@@ -336,4 +336,4 @@ def augment_sounds(
     x = cut_stretches(clips, samples, octaves, generator)
     x = mix_sounds(x, mix, generator)
     x = add_white_noise(x, noise, generator)
-    return equalise(x, equaliser, generator)
+    return colour_sounds(x, equaliser, generator)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PIECE_SPLITS', 'RECORDINGS', 'DEV_RECORDINGS', 'STARNET', 'TWINS', 'RELEASED', 'ruler_scores', 'rendered_sets',
-           'sampled_sets', 'known_vectors', 'real_sets', 'ruler_sets', 'load_starnet', 'starnet_set',
+           'sampled_cases', 'unheard_cases', 'known_vectors', 'real_sets', 'ruler_sets', 'load_starnet', 'starnet_set',
            'released_methods']
 
 # %% ../nbs/06d_sets.ipynb #imports
@@ -42,20 +42,22 @@ def rendered_sets(scores: list[Score], seed: int) -> dict[str, list[RulerCase]]:
 # %% ../nbs/06d_sets.ipynb #corpus-sets-code
 RECORDINGS = "data/recordings.csv"
 
-def sampled_sets(scores: list[Score], split: str, folder: Path,
-                 seed: int) -> dict[str, list[RulerCase]]:
-    "The sets that need the single notes of real instruments, samples/{instrument}/{maker}."
+def sampled_cases(scores: list[Score], split: str, folder: Path, seed: int) -> list[RulerCase]:
+    """By a split's makers of guitars, harps and pianos, samples/{instrument}/{maker}, and TimGM's
+    violin; [] where there is no maker."""
     rows = read_recordings(shipped_file(RECORDINGS))
     sampled = [Player(name, folder / maker) for name in ("acoustic_guitar", "harp", "piano")
                for maker in makers(rows, folder, split, name.removeprefix("acoustic_")).values()]
     violin = Player("violin", "TimGM6mb")
+    return twin_cases(scores, "fluid", [*sampled, violin], [*sampled, violin], seed)
+
+def unheard_cases(scores: list[Score], folder: Path, seed: int) -> list[RulerCase]:
+    "FluidR3's contents in the styles of makers that no training has heard; [] where there is none."
     unheard = [Player(name, folder / "samples" / place, octaves)
                for name, (place, octaves) in UNHEARD_MAKERS.items()
                if (folder / "samples" / place / "table.csv").is_file()]
     font = [Player(name) for name in INSTRUMENTS]
-    return {"sampled makers": twin_cases(scores, "fluid", [*sampled, violin], [*sampled, violin],
-                                         seed),
-            "unheard styles": twin_cases(scores, "fluid", font, unheard, seed)}
+    return twin_cases(scores, "fluid", font, unheard, seed)
 
 # %% ../nbs/06d_sets.ipynb #known-code
 def known_vectors(run: Run, split: str, tagger: MusicTagger) -> dict[str, np.ndarray]:
@@ -104,7 +106,8 @@ def ruler_sets(run: Run, split: str, pieces: int, per_recording: int,
         return {"rendered": twin_cases(scores, "fluid", font, font, run.seed)}
     sets = rendered_sets(scores, run.seed)
     if folder:
-        sets |= sampled_sets(scores, split, folder, run.seed)
+        sets["sampled makers"] = sampled_cases(scores, split, folder, run.seed)
+        sets["unheard styles"] = unheard_cases(scores, folder, run.seed)
         sets |= real_sets(split, folder, per_recording, run.seed)
         sets |= starnet_set(folder) if split == "test" else {}
     return {name: cases for name, cases in sets.items() if cases}

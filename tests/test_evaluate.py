@@ -12,7 +12,7 @@ from mst.cases import Cases
 from mst.evaluate import (
     HEADER, MEASURES, ImageJudge, apply_method, apply_transfer, benchmark, benchmark_row, confusion,
     copy_content, copy_style, heard_as, image_mfcc, image_mfcc_distance, mean_text, nearest_names,
-    one_noise, pair_means, score_images, score_line, style_changes, style_movement, style_pairs)
+    one_noise, pair_means, pairs_of_styles, score_images, score_line, style_changes, style_movement)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_confusion_has_no_number_for_a_class_without_cases():
 
 
 def test_pairs_that_differ_by_the_style(cases):
-    assert style_pairs(cases) == [(0, 1), (2, 3)]
+    assert pairs_of_styles(cases) == [(0, 1), (2, 3)]
     assert style_movement(cases.content, cases) == 0 < style_movement(cases.style, cases)
     assert style_changes(["a", "b", "a", "a"], cases) == .5
     alone = replace(cases, contents=[1, 2, 3, 4])

@@ -10,8 +10,8 @@ from mst.rulers import (
     HEADLINES, PRINTED, RULERS, RulerCase, instrument_measures, ruler_rows)
 from mst.run import Run, project_root
 from mst.sets import (
-    DEV_RECORDINGS, RECORDINGS, UNHEARD_MAKERS, real_sets, ruler_scores, ruler_sets, sampled_sets,
-    starnet_set)
+    DEV_RECORDINGS, RECORDINGS, UNHEARD_MAKERS, real_sets, ruler_scores, ruler_sets, sampled_cases,
+    starnet_set, unheard_cases)
 
 
 def case(source, asked):
@@ -20,7 +20,8 @@ def case(source, asked):
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_a_folder_without_what_is_needed_gives_no_cases(tmp_path, split):
-    assert not any(sampled_sets(ruler_scores(split, 2, Run()), split, tmp_path, 0).values())
+    scores = ruler_scores(split, 2, Run())
+    assert sampled_cases(scores, split, tmp_path, 0) == unheard_cases(scores, tmp_path, 0) == []
     assert real_sets(split, tmp_path, 3, 0) == starnet_set(tmp_path) == {}
 
 
