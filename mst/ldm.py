@@ -6,7 +6,8 @@
 __all__ = ['LDM_PRESETS', 'LEAD', 'LDMOutput', 'LDM_FILE', 'SinusoidalPositionEmbeddings', 'LearnedFourierFeatures',
            'time_embedding', 'DiffusionConfig', 'ForwardDiffusion', 'StyleEncoder', 'CrossAttention', 'UNet',
            'relative_change', 'LDMConfig', 'make_networks', 'LDM', 'expand_tokens', 'estimate_mean', 'mean_tokens',
-           'own_style', 'lead_mean', 'transfer_mean', 'repeat_batch', 'save_ldm', 'load_ldm', 'count_parameters']
+           'own_style', 'style_distance', 'lead_mean', 'transfer_mean', 'repeat_batch', 'save_ldm', 'load_ldm',
+           'count_parameters']
 
 # %% ../nbs/04_ldm.ipynb #imports
 import math
@@ -358,22 +359,28 @@ def own_style(ldm: LDM, images: Tensor, frames: int = 128) -> dict[str, Tensor]:
     tokens = ldm.encode_style(clips.flatten(0, 1))
     return {k: v.unflatten(0, (-1, count)).flatten(1, 2) for k, v in tokens.items()}
 
+def style_distance(ldm: LDM, images: Tensor,  # [B, 1, n_mels, T] in [0, 1]
+                   styles: dict[str, Tensor]) -> Tensor:
+    "How little images sound like styles [B, ...]: 1 - the cosine of mean tokens [B], 1 at most."
+    own = mean_tokens(own_style(ldm, images))
+    return 1 - torch.cosine_similarity(own, mean_tokens(styles)).clamp(0, 1)
+
 def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W]
               styles: dict[str, Tensor],   # what `encode_style` made, for each of them
               away: dict[str, Tensor],     # the style to be led away from: `own_style`
               scale: float | None = None,  # 1: not led; None: chosen for each
-              ) -> tuple[Tensor, float | Tensor]:  # shaped as z; the scales
-    """The mean in `styles`, led away from the mean in the style `away`, as `guided` leads; chosen,
-    the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`."""
-    mean = estimate_mean(ldm, z, styles)
+              ) -> tuple[Tensor, float | Tensor, Tensor | None]:  # shaped as z; scales; distances
+    """The mean in `styles`, led away from the mean in the style `away`, as `guided` leads. Chosen,
+    the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`; its
+    `style_distance` [B] comes with it, None for a scale that was given."""
+    mean, distance = estimate_mean(ldm, z, styles), None
     if scale == 1:
-        return mean, scale
+        return mean, scale, distance
     if scale is None:
-        heard = own_style(ldm, ldm.decode(mean).clamp(0, 1))
-        like = torch.cosine_similarity(mean_tokens(heard), mean_tokens(styles)).clamp(0, 1)
-        scale = 1 + LEAD * (1 - like.view(-1, 1, 1, 1))
+        distance = style_distance(ldm, ldm.decode(mean).clamp(0, 1), styles)
+        scale = 1 + LEAD * distance.view(-1, 1, 1, 1)
     other = estimate_mean(ldm, z, away)
-    return other + scale * (mean - other), scale
+    return other + scale * (mean - other), scale, distance
 
 # %% ../nbs/04_ldm.ipynb #images-code
 @torch.no_grad()

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
-           'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels', 'restyle', 'transfer_sound',
-           'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images', 'style_tokens',
-           'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file', 'read_styles',
-           'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
+           'join_windows', 'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels', 'restyle',
+           'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images',
+           'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
+           'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -36,13 +36,14 @@ from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
-from .ldm import LDM, LEAD, lead_mean, load_ldm, own_style
+from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style, style_distance
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
 from .opening import as_channels, check_there, open_sound, sound_name
 from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
+from .texture import Texture, draw_texture, load_texture
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
@@ -87,14 +88,15 @@ class SoundTransfer:
 
     Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
     for each window), is noised to the part `strength` of the schedule and refined in so many steps:
-    with 0 it is left as it is, in none; with 1 the walk begins in noise alone. Spectra are
-    sharpened by `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, their
-    latents are blended, and the later one's phases begin as the earlier one's: one sound can become
-    the other within a few frames.
+    with 0 it is left as it is, in none; with 1 the walk begins in noise alone. On its image a
+    `texture` draws what moves, if there is one. Spectra are sharpened by `CONTRAST`. Neighbours
+    share `OVERLAP` frames: there their noise is the same, latents and images are blended, and the
+    later one's phases begin as the earlier one's: one sound can become the other within a few
+    frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,
-                 strength: float = STRENGTH, seed: int = 0):
+                 strength: float = STRENGTH, seed: int = 0, texture: Texture | None = None):
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         if num_inference_steps < 1:
@@ -102,7 +104,7 @@ class SoundTransfer:
         if guidance_scale is not None and not abs(guidance_scale) <= 100:
             raise ValueError("guidance must be a finite number from -100 to 100, got "
                              f"{guidance_scale}")
-        self.ldm, self.vocoder, self.style = ldm, vocoder, style
+        self.ldm, self.vocoder, self.style, self.texture = ldm, vocoder, style, texture
         self.guidance_scale, self.seed = guidance_scale, check_seed(seed)
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         levels = round(strength * len(self.alphas))
@@ -117,17 +119,27 @@ class SoundTransfer:
         power = self.log_mel.spectrum(channels).abs().square().mean(0, keepdim=True)
         return self.log_mel.bands @ power
 
+# %% ../nbs/07a_sound.ipynb #join-code
+def join_windows(before: Tensor | None, window: Tensor, edge: int) -> Tensor:
+    """A window [..., T] that begins with what it shares with the one before, `before` [..., n]: its
+    first `edge` columns are that one's, and until the n-th it becomes itself."""
+    if before is None:
+        return window
+    n = before.shape[-1]
+    share = ((torch.arange(n, device=window.device) - edge + .5) / (n - edge)).clamp(0, 1)
+    return torch.cat([torch.lerp(before, window[..., :n], share), window[..., n:]], -1)
+
 # %% ../nbs/07a_sound.ipynb #image-code
 NOT_FINITE = "the model made values that are not finite numbers; with another guidance it may not"
 
 @patch
 def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
-          before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A window's image [1, 1, n_mels, T] in the other style and its latents, blended with those
-    `before` that it shares."""
+          before: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """A window's image [1, 1, n_mels, T] in the other style, its latents, blended with those
+    `before` that it shares, and how far the mean is from the style [1]."""
     image = self.log_mel.image(mel, reference)
     content, away = self.ldm.encode(image), own_style(self.ldm, image)
-    z, scale = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
+    z, scale, distance = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
     if self.callback:
         self.callback(0, len(self.alphas) - 1, z)
     if self.sampler:
@@ -135,16 +147,26 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
         first = torch.tensor(self.sampler.steps[:1], device=z.device)
         z = self.ldm.forward_diffusion(z, first, noise)
         z = self.sampler.sample(denoiser, z, callback=self.callback)
-    if before is not None:
-        n, edge = before.shape[-1], EDGE // 8
-        share = ((torch.arange(n, device=z.device) - edge + .5) / (n - edge)).clamp(0, 1)
-        z[..., :n] = torch.lerp(before, z[..., :n], share)
+    z = join_windows(before, z, EDGE // 8)
     image = self.ldm.decode(z)
     if not image.isfinite().all():  # before clamp hides what is infinite
         raise FloatingPointError(NOT_FINITE)
-    return image.clamp(0, 1), z
+    image = image.clamp(0, 1)
+    if distance is None:
+        distance = style_distance(self.ldm, image, self.style)
+    return image, z, distance
 
 # %% ../nbs/07a_sound.ipynb #sound-code
+@patch
+def draw(self: SoundTransfer, image: Tensor, distance: Tensor, noise: Tensor,
+         before: Tensor | None) -> Tensor:
+    """A window's image [1, 1, n_mels, T] with its texture, by how far the mean is from the style;
+    `noise` is shaped as the image, `before` [1, 1, n_mels, OVERLAP] the earlier window's end."""
+    if self.texture is None:
+        return image
+    drawn = draw_texture(self.texture, image, mean_tokens(self.style), noise, distance)
+    return join_windows(before, drawn, EDGE)
+
 @patch
 def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
     """Sound [1, N] of an image [1, 1, n_mels, T] whose 1 is the mel power `reference` [1]; where it
@@ -158,11 +180,11 @@ def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor 
 
 # %% ../nbs/07a_sound.ipynb #noise-code
 @patch
-def window_noise(self: SoundTransfer, before: Tensor, frames: int,
+def window_noise(self: SoundTransfer, before: Tensor, columns: int, shared: int,
                  generator: torch.Generator) -> Tensor:
-    "Noise for a window of so many latent frames, which begins as the noise `before` ended."
-    shared = before[..., -(OVERLAP // 8):]
-    new = torch.randn((*shared.shape[:3], frames - shared.shape[-1]), generator=generator)
+    "Noise of so many columns for a window; the first, `shared` ones are the last of `before`."
+    shared = before[..., -shared:]
+    new = torch.randn((*shared.shape[:3], columns - shared.shape[-1]), generator=generator)
     return torch.cat([shared, new], -1)
 
 @patch
@@ -180,19 +202,23 @@ def play(self: SoundTransfer,
          reference: float,  # mel power of the content's loudest place
          ) -> Iterator[np.ndarray]:
     "The content in the other style, in pieces [n, channels], together as long as the content."
-    device, generator = self.alphas.device, torch.Generator().manual_seed(self.seed)
+    device = self.alphas.device
+    generator, grains = (torch.Generator().manual_seed(self.seed) for _ in range(2))
     reference = torch.tensor([reference], device=device)
-    noise = torch.zeros(1, self.ready().config.autoencoder.latent_dim, 16, 0)
-    latents = mono = ending = None  # of the earlier window, from where the later one begins
+    config = self.ready().config.autoencoder
+    noise, grain = torch.zeros(1, config.latent_dim, 16, 0), torch.zeros(1, 1, config.n_mels, 0)
+    latents = drawn = mono = ending = None  # of the earlier window, from where the later one begins
     meet, seam = (EDGE - SEAM) * HOP, SEAM * HOP
     for window, last in pieces:
         n = len(window)
         frames = max(128, 8 * -(-(n // HOP + 2) // 8)) if last else WINDOW
         window = np.pad(window, ((0, max(0, frames * HOP - n)), (0, 0)))
-        noise = self.window_noise(noise, frames // 8, generator)
+        noise = self.window_noise(noise, frames // 8, OVERLAP // 8, generator)
+        grain = self.window_noise(grain, frames, OVERLAP, grains)
         power = self.power(window)[..., :frames]
-        image, latents = self.image(power, reference, noise.to(device), latents)
-        latents = latents[..., -(OVERLAP // 8):]
+        image, latents, far = self.image(power, reference, noise.to(device), latents)
+        image = self.draw(image, far, grain.to(device), drawn)
+        latents, drawn = latents[..., -(OVERLAP // 8):], image[..., -OVERLAP:]
         mono = self.sound(image, reference, mono)
         content = torch.from_numpy(window).mT.contiguous().to(device)
         sound = pan_like(mono, content, self.log_mel, self.vocoder.net.spread)
@@ -493,14 +519,15 @@ def learn_styles(ldm: LDM, sounds: list[np.ndarray], adaptation: Adaptation = Ad
 def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
-                  **options) -> SoundTransfer:
+                  texture: bool = False, **options) -> SoundTransfer:
     """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
     `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
-    first plays."""
+    first plays. With `texture`, what moves is drawn (workshop 05g)."""
     device = Run(device=device).torch_device
-    ldm, vocoder = load_ldm().to(device).eval(), load_vocoder().to(device).eval()
+    ldm, vocoder = (load().to(device) for load in (load_ldm, load_vocoder))
     tokens, own = read_styles(ldm, style, other, mix)
-    transfer = SoundTransfer(ldm, vocoder, tokens, seed=seed, **options)  # may refuse
+    options |= {"seed": seed, "texture": load_texture().to(device) if texture else None}
+    transfer = SoundTransfer(ldm, vocoder, tokens, **options)  # may refuse
     def learn():
         with tqdm(total=1, desc="learning the style", leave=False, disable=not progress,
                   bar_format="{desc}: {percentage:3.0f}% |{bar}| {remaining} left") as bar:

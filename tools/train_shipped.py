@@ -1,9 +1,9 @@
 """Train what lies in data/pretrained/ again: `python tools/train_shipped.py [NAME ...]`, on a GPU
 where there is one.
 
-Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, styles (a clip for
-each of the four instruments); all of them without a name. A training that was stopped goes on after
-its last epoch. The corpus is that of profile full, rendered where it is missing.
+Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, texture, styles (a
+clip for each of the four instruments); all of them without a name. A training that was stopped goes
+on after its last epoch. The corpus is that of profile full, rendered where it is missing.
 """
 import sys
 import time
@@ -15,6 +15,7 @@ from mst.features import FEATURE_FILE, train_feature_network
 from mst.sound import STYLES, save_style_clips
 from mst.ldm import LDM_FILE
 from mst.run import Run, project_root
+from mst.texture import TEXTURE_FILE, train_shipped_texture
 from mst.train_ldm import train_mst
 from mst.training import training_card
 from mst.hearing import JUDGE_FILE, train_judge
@@ -42,13 +43,15 @@ def main(names):
             save_vocoder(root / VOCODER_FILE, vocoder, training_card(run, history, training))
         elif name == "ldm":
             train_mst(run, root / LDM_FILE)
+        elif name == "texture":
+            train_shipped_texture(run, root / TEXTURE_FILE)
         elif name == "styles":
             save_style_clips(run, root / STYLES)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "styles")
+    known = ("features", "judge", "autoencoder", "vocoder", "ldm", "texture", "styles")
     if unknown := set(sys.argv[1:]) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     main(sys.argv[1:] or known)
