@@ -41,7 +41,7 @@ def installed(tmp_path_factory):
 
 def test_what_is_in_it(installed):
     wheel, _ = installed
-    assert wheel.stat().st_size < 40e6
+    assert wheel.stat().st_size < 42e6  # as the README says; of weights, 45 MB may ship
     names = set(zipfile.ZipFile(wheel).namelist())
     committed = run(["git", "ls-files", "data"], ROOT).stdout.split()
     assert {f"mst/shipped/{name.removeprefix('data/')}" for name in committed} <= names
