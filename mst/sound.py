@@ -36,7 +36,7 @@ from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
-from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style, style_distance
+from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
 from .opening import as_channels, check_there, open_sound, sound_name
 from .players import change_speed
@@ -88,11 +88,11 @@ class SoundTransfer:
 
     Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
     for each window), is noised to the part `strength` of the schedule and refined in so many steps:
-    with 0 it is left as it is, in none; with 1 the walk begins in noise alone. On its image a
-    `texture` draws what moves, if there is one. Spectra are sharpened by `CONTRAST`. Neighbours
-    share `OVERLAP` frames: there their noise is the same, latents and images are blended, and the
-    later one's phases begin as the earlier one's: one sound can become the other within a few
-    frames.
+    with 0 it is left as it is, in none; with 1 the walk begins in noise alone. On what is left as
+    it is a `texture` draws what moves, if there is one; a walk draws that itself. Spectra are
+    sharpened by `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same,
+    latents and images are blended, and the later one's phases begin as the earlier one's: one sound
+    can become the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,
@@ -104,10 +104,11 @@ class SoundTransfer:
         if guidance_scale is not None and not abs(guidance_scale) <= 100:
             raise ValueError("guidance must be a finite number from -100 to 100, got "
                              f"{guidance_scale}")
-        self.ldm, self.vocoder, self.style, self.texture = ldm, vocoder, style, texture
+        self.ldm, self.vocoder, self.style = ldm, vocoder, style
         self.guidance_scale, self.seed = guidance_scale, check_seed(seed)
         self.alphas = ldm.forward_diffusion.alphas_cumprod
         levels = round(strength * len(self.alphas))
+        self.texture = None if levels else texture
         self.sampler = DDIM(self.alphas, num_inference_steps, start=levels - 1) if levels else None
         self.log_mel = LogMel(AUDIO_PRESETS["mst"]).to(self.alphas.device)
         self.learn = None     # makes the model that plays, before the first window
@@ -136,7 +137,7 @@ NOT_FINITE = "the model made values that are not finite numbers; with another gu
 def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
           before: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """A window's image [1, 1, n_mels, T] in the other style, its latents, blended with those
-    `before` that it shares, and how far the mean is from the style [1]."""
+    `before` that it shares, and the mean's distance from the style [1]."""
     image = self.log_mel.image(mel, reference)
     content, away = self.ldm.encode(image), own_style(self.ldm, image)
     z, scale, distance = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
@@ -151,10 +152,7 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     image = self.ldm.decode(z)
     if not image.isfinite().all():  # before clamp hides what is infinite
         raise FloatingPointError(NOT_FINITE)
-    image = image.clamp(0, 1)
-    if distance is None:
-        distance = style_distance(self.ldm, image, self.style)
-    return image, z, distance
+    return image.clamp(0, 1), z, distance
 
 # %% ../nbs/07a_sound.ipynb #sound-code
 @patch
@@ -203,10 +201,10 @@ def play(self: SoundTransfer,
          ) -> Iterator[np.ndarray]:
     "The content in the other style, in pieces [n, channels], together as long as the content."
     device = self.alphas.device
-    generator, grains = (torch.Generator().manual_seed(self.seed) for _ in range(2))
+    generator, again = (torch.Generator().manual_seed(self.seed) for _ in range(2))
     reference = torch.tensor([reference], device=device)
     config = self.ready().config.autoencoder
-    noise, grain = torch.zeros(1, config.latent_dim, 16, 0), torch.zeros(1, 1, config.n_mels, 0)
+    noise, fine = torch.zeros(1, config.latent_dim, 16, 0), torch.zeros(1, 1, config.n_mels, 0)
     latents = drawn = mono = ending = None  # of the earlier window, from where the later one begins
     meet, seam = (EDGE - SEAM) * HOP, SEAM * HOP
     for window, last in pieces:
@@ -214,10 +212,10 @@ def play(self: SoundTransfer,
         frames = max(128, 8 * -(-(n // HOP + 2) // 8)) if last else WINDOW
         window = np.pad(window, ((0, max(0, frames * HOP - n)), (0, 0)))
         noise = self.window_noise(noise, frames // 8, OVERLAP // 8, generator)
-        grain = self.window_noise(grain, frames, OVERLAP, grains)
+        fine = self.window_noise(fine, frames, OVERLAP, again)
         power = self.power(window)[..., :frames]
-        image, latents, far = self.image(power, reference, noise.to(device), latents)
-        image = self.draw(image, far, grain.to(device), drawn)
+        image, latents, distance = self.image(power, reference, noise.to(device), latents)
+        image = self.draw(image, distance, fine.to(device), drawn)
         latents, drawn = latents[..., -(OVERLAP // 8):], image[..., -OVERLAP:]
         mono = self.sound(image, reference, mono)
         content = torch.from_numpy(window).mT.contiguous().to(device)
@@ -519,14 +517,16 @@ def learn_styles(ldm: LDM, sounds: list[np.ndarray], adaptation: Adaptation = Ad
 def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
-                  texture: bool = False, **options) -> SoundTransfer:
+                  texture: Texture | bool = False, **options) -> SoundTransfer:
     """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
     `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
-    first plays. With `texture`, what moves is drawn (workshop 05g)."""
+    first plays. With a `texture`, the one that ships or another, what moves is drawn on the means
+    (workshop 05g). ValueError where one that ships belongs to another model."""
     device = Run(device=device).torch_device
     ldm, vocoder = (load().to(device) for load in (load_ldm, load_vocoder))
     tokens, own = read_styles(ldm, style, other, mix)
-    options |= {"seed": seed, "texture": load_texture().to(device) if texture else None}
+    texture = load_texture(ldm=ldm) if texture is True else texture or None
+    options |= {"seed": seed, "texture": texture and texture.to(device)}
     transfer = SoundTransfer(ldm, vocoder, tokens, **options)  # may refuse
     def learn():
         with tqdm(total=1, desc="learning the style", leave=False, disable=not progress,

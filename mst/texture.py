@@ -24,13 +24,14 @@ from tqdm.auto import tqdm
 from .callbacks import EMA, CosineDecay
 from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
-from .ldm import LDM, lead_mean, load_ldm, mean_tokens, own_style
+from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style
 from .pool import VALIDATION, Ensemble, EtudePool, recorded_places
 from .recordings import corpus_folder
 from .render import SAMPLES, fetch_samples, find_soundfont
 from .run import Run, shipped_file
 from .takes import ALL_INSTRUMENTS
 from .training import History, tensors_of, train_in, training_card
+from .twins import clips_to_images
 
 # %% ../nbs/05g_texture.ipynb #block-code
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def with_rows(*planes: Tensor) -> Tensor:
 # %% ../nbs/05g_texture.ipynb #texture-code
 class Texture(nn.Module):
     """Images [B, 1, n_mels, T] of means in [0, 1], T in fours, styles [B, style_dim] and noise
-    [B, 1, n_mels, T] to images with what moves."""
+    [B, 1, n_mels, T] to images with what moves (a UNet: Ronneberger et al., 2015). ValueError for
+    other T."""
     def __init__(self, config: TextureConfig = TextureConfig()):
         super().__init__()
         self.config, w, size = config, config.width, 64
@@ -88,6 +90,8 @@ class Texture(nn.Module):
         return x
 
     def forward(self, image: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        if image.shape[-1] % 4:
+            raise ValueError(f"a texture draws frames in fours, not {image.shape[-1]}")
         style = self.style(style)
         full = self.enter(with_rows(2 * image - 1, noise))
         half = self.stage(0, self.down[0](F.leaky_relu(full, .2)), style)
@@ -99,7 +103,8 @@ class Texture(nn.Module):
 # %% ../nbs/05g_texture.ipynb #critic-code
 class TextureCritic(nn.Module):
     """Images [B, 1, n_mels, T] beside their means and styles [B, style_dim] to scores
-    [B, 1, n_mels / 32, T / 8], 1 for what was played, 0 for what was drawn, and features."""
+    [B, 1, n_mels / 32, T / 8], 1 for what was played, 0 for what was drawn, and features. Weights
+    are normalised (Salimans and Kingma, 2016); the style enters as in Miyato and Koyama (2018)."""
     def __init__(self, config: TextureConfig = TextureConfig()):
         super().__init__()
         w = config.critic_width
@@ -139,7 +144,7 @@ def is_sustained(instrument: str) -> bool:
     return ALL_INSTRUMENTS.get(instrument, (0, 0))[0] in SUSTAINED
 
 # %% ../nbs/05g_texture.ipynb #weight-code
-CASTS = 6  # with which a place of a real violin is played
+CASTS = 6  # in which a recorded place is played where it is sustained; in an `EtudePool`, fewer
 
 def target_weight(instrument: str) -> float:
     "How often an instrument is the target; what nobody built is none."
@@ -174,48 +179,58 @@ def texture_pools(run: Run, corpus: Path | None = None) -> tuple[EtudePool, Etud
 @torch.no_grad()
 def cut_examples(pool: EtudePool, ldm: LDM, count: int, seed: int = 0) -> dict[str, Tensor]:
     """So many places of a pool: `means` that a model draws, decoded, and `targets`, uint8
-    [N, 1, n_mels, 128], `styles` [N, size], `sustained` [N], whether the target is."""
+    [N, 1, n_mels, 128], `styles` [N, size], `sustained` [N], whether the target is. Contents are
+    varied as when the model was trained; targets are as they were played, louder or quieter."""
     rng, parts = random.Random(seed), []
+    generator = torch.Generator(pool.images.device).manual_seed(seed)
     for first in tqdm(range(0, count, 32), "examples", unit="batch", delay=5):
-        content, target, style, names = pool.draw([*range(min(32, count - first))], rng)
-        content, style = content.float() / 255, ldm.encode_style(style.float() / 255)
+        *clips, names = pool.draw([*range(min(32, count - first))], rng)
+        content, target, style = clips_to_images(clips, generator, True, colour=(0., 0.))
+        style = ldm.encode_style(style)
         mean, *_ = lead_mean(ldm, ldm.encode(content), style, own_style(ldm, content))
         image = ldm.decode(mean).clamp(0, 1)
         sustained = torch.tensor([is_sustained(name) for _, name in names])
-        parts.append({"means": (255 * image).round().byte(), "targets": target,
+        parts.append({"means": (255 * image).round().byte(),
+                      "targets": (255 * target).round().byte(),
                       "styles": mean_tokens(style), "sustained": sustained})
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 # %% ../nbs/05g_texture.ipynb #sets-code
 class TextureExamples(Dataset):
-    """Examples as `cut_examples` gives them, on a device. An item is a number among those whose
-    target is sustained."""
-    def __init__(self, examples: dict[str, Tensor], device: str | torch.device = "cpu"):
+    """Examples as `cut_examples` gives them, on a device; `info` says of what they are cut. An item
+    is a number among those whose target is sustained. ValueError where all are, or none is."""
+    def __init__(self, examples: dict[str, Tensor], device: str | torch.device, info: dict):
         self.tensors = {name: values.to(device) for name, values in examples.items()}
-        sustained = self.tensors.pop("sustained")
+        sustained, self.info = self.tensors.pop("sustained"), info
         self.moving, self.still = sustained.nonzero()[:, 0], (~sustained).nonzero()[:, 0]
+        if not (len(self.moving) and len(self.still)):
+            raise ValueError(f"a texture learns from targets that are sustained and from others; "
+                             f"here are {len(self.moving)} and {len(self.still)}: cut more")
 
     def __len__(self): return len(self.moving)
     def __getitem__(self, i: int) -> int: return i
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        "Means and targets in [0, 1], and styles."
+        "Of examples [B]: means and targets [B, 1, n_mels, 128] in [0, 1], styles [B, size]."
         means, targets = (self.tensors[name][rows].float() / 255 for name in ("means", "targets"))
         return means, targets, self.tensors["styles"][rows]
 
 def texture_examples(run: Run, ldm: LDM,
                      corpus: Path | None = None) -> tuple[TextureExamples, TextureExamples]:
-    """Examples to train on and to validate with, cut once and kept in the run's folder, by the
-    digest of the model whose means they are."""
-    path = run.folder / f"texture-examples-{weights_digest(ldm)}.safetensors"
-    if not path.is_file():
+    """Examples to train on and to validate with, cut once and kept in the run's folder, as long as
+    model, lead and seed are the same, and recordings there or not."""
+    path = run.folder / "texture-examples.safetensors"
+    info = {"ldm": weights_digest(ldm), "lead": LEAD, "seed": run.seed,
+            "recordings": corpus is not None}
+    tensors, kept = load_tensors(path) if path.is_file() else ({}, {})
+    if {name: kept.get(name) for name in info} != info:
         pools, model = texture_pools(run, corpus), ldm.to(run.torch_device)
         cut = {name: cut_examples(pool, model, count, run.seed) for name, pool, count
                in zip(("train", "valid"), pools, run.pick((48, 16), (400, 64), (3200, 192)))}
         save_tensors(path, {f"{name}/{k}": v for name, examples in cut.items()
-                            for k, v in examples.items()}, {"seed": run.seed})
-    tensors, _ = load_tensors(path)
-    return tuple(TextureExamples(tensors_of(tensors, name), run.torch_device)
+                            for k, v in examples.items()}, info)
+        tensors, _ = load_tensors(path)
+    return tuple(TextureExamples(tensors_of(tensors, name), run.torch_device, info)
                  for name in ("train", "valid"))
 
 # %% ../nbs/05g_texture.ipynb #training-code
@@ -223,7 +238,7 @@ def texture_examples(run: Run, ldm: LDM,
 class TextureTraining:
     "Hyperparameters of the training of texture and critic, and weights of the texture's losses."
     epochs: int = 12
-    batch_size: int = 7   # whose target is held
+    batch_size: int = 7   # whose target is sustained
     still: int = 3        # beside them, whose target is not
     frames: int = 64      # of an example
     learning_rate: float = 2e-4
@@ -302,14 +317,15 @@ def __call__(self: TextureLoss, gan: TextureGAN, numbers: Tensor,
 def train_texture(run: Run, training: TextureTraining, folder: str, train_set: TextureExamples,
                   valid_set: TextureExamples, config: TextureConfig = TextureConfig(),
                   ) -> tuple[Texture, History]:
-    "A texture trained on examples, in `folder` of the run; resumes what was interrupted."
+    """A texture trained on examples, in `folder` of the run; resumes what was interrupted.
+    ValueError if the folder holds a training on others."""
     torch.manual_seed(run.seed)
     gan = TextureGAN(config).to(run.torch_device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
         [{"params": gan.texture.parameters(), "lr": training.learning_rate},
          {"params": gan.critic.parameters(), "lr": training.critic_rate}], betas=(.6, .95))
     settings = {"texture": asdict(config), "training": asdict(training),
-                "examples": [len(train_set), len(valid_set)]}
+                "examples": {**train_set.info, "train": len(train_set), "valid": len(valid_set)}}
     history = train_in(
         run.folder / folder, training.epochs, gan, TextureLoss(training, train_set, valid_set),
         optimizer, train_set, valid_set, callbacks=[CosineDecay(), EMA(training.ema_decay)],
@@ -325,13 +341,17 @@ def save_texture(path: str | Path, texture: Texture, info: dict):
     save_tensors(path, {k: v.half() for k, v in texture.state_dict().items()},
                  {"config": asdict(texture.config), **info})
 
-def load_texture(path: str | Path | None = None) -> Texture:
-    "The shipped texture, or the one at `path`, in evaluation mode."
+def load_texture(path: str | Path | None = None, ldm: LDM | None = None) -> Texture:
+    """The shipped texture, or the one at `path`, in evaluation mode. ValueError if it is none, or
+    has learned on the means of another model than `ldm`, where that is given."""
     path = path or shipped_file(TEXTURE_FILE)
-    tensors, info = load_tensors(path, ["config"])
+    tensors, info = load_tensors(path, ["config", "ldm"])
+    if ldm is not None and info["ldm"] != (mine := weights_digest(ldm)):
+        raise ValueError(f"{path}: draws on means of the model {info['ldm']}, and this one is "
+                         f"{mine}; `make shipped NAMES=texture` trains one for it")
     texture = Texture(config_from_dict(TextureConfig, info["config"], path))
     load_weights(texture, tensors, path)
-    texture = texture.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    texture = texture.to(memory_format=torch.channels_last)  # faster on a CPU
     return texture.eval().requires_grad_(False)
 
 def train_shipped_texture(run: Run, path: str | Path,

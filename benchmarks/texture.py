@@ -1,0 +1,101 @@
+"""Does a result sound more like what was asked for with the texture of `mst.texture`, how near to
+its style may a mean be before less is drawn, and how much contrast (`sharpen`) stands it well?
+Real players in rooms, and unheard styles, of the development sets; every style is learned once, as
+`mst_transfer` learns it.
+
+Content and style clip of the real players are put into a room each: whoever records oneself at
+home sounds like that, and the sets of the rulers come from studios. Wants the folder that
+MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and an hour. The report reads the
+table.
+"""
+import sys
+from dataclasses import replace
+from unittest import mock
+
+import measure
+import torch
+
+from mst.adapt import Adaptation
+from mst.hearing import SoundJudge
+from mst.ldm import load_ldm
+from mst.players import persona
+from mst.recordings import corpus_folder
+from mst.rulers import (
+    RATE, RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell)
+from mst.run import Run
+from mst.sets import known_vectors, real_sets, ruler_scores, ruler_sets, unheard_cases
+from mst.sound import SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound
+from mst.tagger import MusicTagger
+from mst.texture import FAR, load_texture
+from mst.vocoder import load_vocoder
+
+WAYS = {f"{f'texture from {far:g}' if far else 'no texture'}, contrast {c:g}": (far, c)
+        for far, c in ((None, .1), (None, .2), (FAR, .1), (FAR, .2), (1.5 * FAR, .2))}
+KEYS = "heard", "as_asked", "onset_f1", "mfcc_style", "near", "lsd", "modulation_ratio"
+
+
+def in_rooms(cases, seed):
+    """The cases with content and style clip in rooms of their own; notes are known as before."""
+    generator = torch.Generator().manual_seed(seed)
+    def room(sound): return persona(torch.from_numpy(sound)[None], generator, 0.)[0].numpy()
+    return [replace(case, content=room(case.content), style=room(case.style)) for case in cases]
+
+
+def development_sets(run, folder):
+    """Real players at eight places of each recording, and unheard styles on twelve pieces."""
+    if run.profile == "smoke":
+        cases = ruler_sets(run, "dev", 1, 1, None)["rendered"][:3]
+        return {"players in rooms": in_rooms(cases, run.seed)}
+    cases = real_sets("dev", folder, 8, run.seed)["real players"]
+    return {"players in rooms": in_rooms(cases, run.seed + 11),
+            "unheard styles": unheard_cases(ruler_scores("dev", 12, run), folder, run.seed)}
+
+
+def play(cases, ldm, vocoder, texture, adaptation):
+    """{way: [sound of each case]}."""
+    sounds = {way: [] for way in WAYS}
+    for case in cases:
+        style = load_style(case.style)
+        learned, tokens = learn_styles(ldm, [style], adaptation), style_tokens(ldm, style)
+        for way, (far, contrast) in WAYS.items():
+            transfer = SoundTransfer(learned, vocoder, tokens, texture=texture if far else None)
+            with mock.patch("mst.texture.FAR", far), mock.patch("mst.sound.CONTRAST", contrast):
+                sounds[way].append(transfer_sound(case.content, RATE, transfer)[:, 0])
+    return sounds
+
+
+def main(smoke):
+    run, folder = Run(profile="smoke" if smoke else "quick"), corpus_folder()
+    if not folder and not smoke:
+        sys.exit("texture: the development sets need real recordings: name their folder, "
+                 "MST_CORPUS=FOLDER (mst_download data/recordings.csv -o FOLDER fetches it)")
+    ldm, vocoder, texture = load_ldm(), load_vocoder(), load_texture()
+    tagger, judge, rows, shares = MusicTagger(), SoundJudge(), [], {}
+    references = {name: plain_methods(vocoder)[name]
+                  for name in ("another clip", "transcribe and render")}
+    for name, cases in development_sets(run, folder).items():
+        sounds = play(cases, ldm, vocoder, texture, Adaptation(steps=1 if smoke else 30))
+        number = {id(case): k for k, case in enumerate(cases)}
+        methods = {way: lambda case, way=way: sounds[way][number[id(case)]] for way in WAYS}
+        vectors = known_vectors(run, "dev", tagger) if name == "unheard styles" else None
+        scores = measure_set(methods | references | ceiling_methods(vocoder, ldm), cases, tagger,
+                             judge, vectors)
+        recordings = [case.recording for case in cases]
+        is_violin = [case.asked == "violin" for case in cases]
+        for way, by_measure in scores.items():
+            cells = [ruler_cell(by_measure.get(key), recordings, *RULERS[key][1:3], False)
+                     for key in KEYS]
+            violin = ruler_cell(by_measure["heard"][is_violin],
+                                [r for r, yes in zip(recordings, is_violin) if yes], 100, 0, False)
+            rows.append((name, way, cells[0], violin, *cells[1:]))
+        first, *_, last = WAYS
+        shares[name] = last, scores[last]["onset_f1"].mean() / scores[first]["onset_f1"].mean()
+    titles = [RULERS[key][0] for key in KEYS]
+    measure.finish(measure.results(smoke), "texture",
+                   ("set", "way", titles[0], "into the violin (%)", *titles[1:]), rows)
+    for name, (way, share) in shares.items():
+        print(f"{name}: notes with {way}, as a ratio to the first way: {share:.2f}")
+
+
+if __name__ == "__main__":
+    main(measure.options(__doc__).smoke)
