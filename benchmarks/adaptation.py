@@ -4,7 +4,6 @@ way, on the development sets of the rulers, from file to file.
 Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and an
 hour. The report reads table and figure.
 """
-import sys
 
 import matplotlib.pyplot as plt
 import measure
@@ -13,7 +12,6 @@ from mst.adapt import Adaptation
 from mst.commands import file_method
 from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
-from mst.recordings import corpus_folder
 from mst.rulers import RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell
 from mst.run import Run
 from mst.sets import known_vectors, ruler_sets
@@ -34,12 +32,10 @@ def adaptations(smoke):
 
 
 def main(smoke):
-    run, folder = Run(profile="smoke" if smoke else "quick"), corpus_folder()
-    if not folder and not smoke:
-        sys.exit("adaptation: the development sets need real recordings: name their folder, "
-                 "MST_CORPUS=FOLDER (mst_download data/recordings.csv -o FOLDER fetches it)")
+    run = Run(profile="smoke" if smoke else "quick")
+    folder = measure.recordings("adaptation", "development", smoke)
     ldm, vocoder, tagger, judge = load_ldm(), load_vocoder(), MusicTagger(), SoundJudge()
-    sets = ruler_sets(run, "dev", run.pick(1, 4, 4), 3, None if smoke else folder)
+    sets = ruler_sets(run, "dev", run.pick(1, 4, 4), 3, folder)
     tried = adaptations(smoke)
     methods = {name: file_method(ldm, vocoder, adaptation) for name, adaptation in tried.items()}
     references = {"another clip": plain_methods(vocoder)["another clip"]}

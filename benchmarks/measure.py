@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 import tempfile
 import time
 from datetime import date
@@ -14,6 +15,7 @@ import torch
 
 os.environ["TQDM_DISABLE"] = "1"  # tables only, no progress
 
+from mst.recordings import corpus_folder
 from mst.run import Run, print_table
 
 
@@ -22,6 +24,15 @@ def options(doc):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a trial of seconds; nothing is kept")
     return parser.parse_args()
+
+
+def recordings(name, sets, smoke):
+    """The folder of recordings, which a benchmark on such sets stops without; None for a trial."""
+    folder = None if smoke else corpus_folder()
+    if not folder and not smoke:
+        sys.exit(f"{name}: the {sets} sets need real recordings: name their folder, "
+                 "MST_CORPUS=FOLDER (mst_download data/recordings.csv -o FOLDER fetches it)")
+    return folder
 
 
 def results(smoke):

@@ -4,7 +4,6 @@ what a perfect one would reach. It opens the test sets, so nothing may be chosen
 Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it. The report
 reads the table, when it was made and by which weights.
 """
-import sys
 from datetime import date
 
 import librosa
@@ -14,7 +13,7 @@ from mst.adapt import Adaptation
 from mst.commands import evaluate_sets, model_methods
 from mst.ldm import load_ldm
 from mst.recordings import (
-    aligned_notes, corpus_folder, read_recordings, select_recordings, share_heard)
+    aligned_notes, read_recordings, select_recordings, share_heard)
 from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
 from mst.run import Run, print_table, shipped_file
 from mst.sets import RECORDINGS
@@ -36,15 +35,13 @@ def alignment_rows(folder):
 
 
 def main(smoke):
-    run, folder = Run(profile="smoke" if smoke else "full"), corpus_folder()
-    if not folder and not smoke:
-        sys.exit("rulers: the test sets need real recordings: name their folder, MST_CORPUS=FOLDER "
-                 "(mst_download data/recordings.csv -o FOLDER fetches it)")
+    run = Run(profile="smoke" if smoke else "full")
+    folder = measure.recordings("rulers", "test", smoke)
     ldm, vocoder = load_ldm(), load_vocoder()
     methods = plain_methods(vocoder) | model_methods(
         ldm, vocoder, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)
-    rows, printed, numbers = evaluate_sets(run, "test", None if smoke else folder,
+    rows, printed, numbers = evaluate_sets(run, "test", folder,
                                            methods | ceiling_methods(vocoder, ldm))
     if not smoke:
         print_table(("aligned recording", "heard (%)", "half a second later"),

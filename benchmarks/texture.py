@@ -5,10 +5,8 @@ Real players in rooms, and unheard styles, of the development sets; every style 
 
 Content and style clip of the real players are put into a room each: whoever records oneself at
 home sounds like that, and the sets of the rulers come from studios. Wants the folder that
-MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and an hour. The report reads the
-table.
+MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and about an hour.
 """
-import sys
 from dataclasses import replace
 from unittest import mock
 
@@ -19,7 +17,6 @@ from mst.adapt import Adaptation
 from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
 from mst.players import persona
-from mst.recordings import corpus_folder
 from mst.rulers import (
     RATE, RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell)
 from mst.run import Run
@@ -65,18 +62,16 @@ def play(cases, ldm, vocoder, texture, adaptation):
 
 
 def main(smoke):
-    run, folder = Run(profile="smoke" if smoke else "quick"), corpus_folder()
-    if not folder and not smoke:
-        sys.exit("texture: the development sets need real recordings: name their folder, "
-                 "MST_CORPUS=FOLDER (mst_download data/recordings.csv -o FOLDER fetches it)")
+    run = Run(profile="smoke" if smoke else "quick")
+    folder = measure.recordings("texture", "development", smoke)
     ldm, vocoder, texture = load_ldm(), load_vocoder(), load_texture()
     tagger, judge, rows, shares = MusicTagger(), SoundJudge(), [], {}
     references = {name: plain_methods(vocoder)[name]
                   for name in ("another clip", "transcribe and render")}
     for name, cases in development_sets(run, folder).items():
-        sounds = play(cases, ldm, vocoder, texture, Adaptation(steps=1 if smoke else 30))
-        number = {id(case): k for k, case in enumerate(cases)}
-        methods = {way: lambda case, way=way: sounds[way][number[id(case)]] for way in WAYS}
+        sounds = play(cases, ldm, vocoder, texture, Adaptation(steps=1) if smoke else Adaptation())
+        methods = {way: lambda case, made=iter(made): next(made)  # asked once for every case
+                   for way, made in sounds.items()}
         vectors = known_vectors(run, "dev", tagger) if name == "unheard styles" else None
         scores = measure_set(methods | references | ceiling_methods(vocoder, ldm), cases, tagger,
                              judge, vectors)

@@ -369,15 +369,15 @@ def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W
               styles: dict[str, Tensor],   # what `encode_style` made, for each of them
               away: dict[str, Tensor],     # the style to be led away from: `own_style`
               scale: float | None = None,  # 1: not led; None: chosen for each
-              ) -> tuple[Tensor, float | Tensor, Tensor]:  # shaped as z; scales; distances [B]
+              ) -> tuple[Tensor, float | Tensor, Tensor | None]:  # shaped as z; scales; distances
     """The mean in `styles`, led away from the mean in the style `away`, as `guided` leads. Chosen,
-    the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`. The
-    `style_distance` of the mean, not led, comes with it."""
-    mean = estimate_mean(ldm, z, styles)
-    distance = style_distance(ldm, ldm.decode(mean).clamp(0, 1), styles)
+    the scale is the larger, the less the mean sounds like `styles`: from 1 to 1 + `LEAD`; its
+    `style_distance` [B] comes with it, None for a scale that was given."""
+    mean, distance = estimate_mean(ldm, z, styles), None
     if scale == 1:
         return mean, scale, distance
     if scale is None:
+        distance = style_distance(ldm, ldm.decode(mean).clamp(0, 1), styles)
         scale = 1 + LEAD * distance.view(-1, 1, 1, 1)
     other = estimate_mean(ldm, z, away)
     return other + scale * (mean - other), scale, distance

@@ -36,7 +36,8 @@ from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
 from .files import atomic_path, check_output
-from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style
+from .ldm import (
+    LDM, LEAD, estimate_mean, lead_mean, load_ldm, mean_tokens, own_style, style_distance)
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
 from .opening import as_channels, check_there, open_sound, sound_name
 from .players import change_speed
@@ -134,9 +135,9 @@ NOT_FINITE = "the model made values that are not finite numbers; with another gu
 
 @patch
 def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
-          before: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+          before: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """A window's image [1, 1, n_mels, T] in the other style, its latents, blended with those
-    `before` that it shares, and the mean's distance from the style [1]."""
+    `before` that it shares, and, for the texture, how far the mean is from the style [1]."""
     image = self.log_mel.image(mel, reference)
     content, away = self.ldm.encode(image), own_style(self.ldm, image)
     z, scale, distance = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
@@ -151,11 +152,14 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     image = self.ldm.decode(z)
     if not image.isfinite().all():  # before clamp hides what is infinite
         raise FloatingPointError(NOT_FINITE)
+    if self.texture and distance is None:  # of the mean that is not led
+        mean = self.ldm.decode(estimate_mean(self.ldm, content, self.style)).clamp(0, 1)
+        distance = style_distance(self.ldm, mean, self.style)
     return image.clamp(0, 1), z, distance
 
 # %% ../nbs/07a_sound.ipynb #sound-code
 @patch
-def draw(self: SoundTransfer, image: Tensor, distance: Tensor, noise: Tensor,
+def draw(self: SoundTransfer, image: Tensor, distance: Tensor | None, noise: Tensor,
          before: Tensor | None) -> Tensor:
     """A window's image [1, 1, n_mels, T] with its texture, by how far the mean is from the style;
     `noise` is shaped as the image, `before` [1, 1, n_mels, OVERLAP] the earlier window's end."""
@@ -200,7 +204,7 @@ def play(self: SoundTransfer,
          ) -> Iterator[np.ndarray]:
     "The content in the other style, in pieces [n, channels], together as long as the content."
     device = self.alphas.device
-    generator, again = (torch.Generator().manual_seed(self.seed) for _ in range(2))
+    generator, fine_generator = (torch.Generator().manual_seed(self.seed) for _ in range(2))
     reference = torch.tensor([reference], device=device)
     config = self.ready().config.autoencoder
     noise, fine = torch.zeros(1, config.latent_dim, 16, 0), torch.zeros(1, 1, config.n_mels, 0)
@@ -211,7 +215,7 @@ def play(self: SoundTransfer,
         frames = max(128, 8 * -(-(n // HOP + 2) // 8)) if last else WINDOW
         window = np.pad(window, ((0, max(0, frames * HOP - n)), (0, 0)))
         noise = self.window_noise(noise, frames // 8, OVERLAP // 8, generator)
-        fine = self.window_noise(fine, frames, OVERLAP, again)
+        fine = self.window_noise(fine, frames, OVERLAP, fine_generator)
         power = self.power(window)[..., :frames]
         image, latents, distance = self.image(power, reference, noise.to(device), latents)
         image = self.draw(image, distance, fine.to(device), drawn)
