@@ -9,13 +9,14 @@ import matplotlib.pyplot as plt
 import measure
 
 from mst.adapt import Adaptation
-from mst.commands import file_method
+from mst.commands import file_methods
 from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
 from mst.rulers import RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell
 from mst.run import Run
 from mst.sets import known_vectors, ruler_sets
 from mst.tagger import MusicTagger
+from mst.texture import load_texture
 from mst.vocoder import load_vocoder
 
 SHIPS = Adaptation()
@@ -37,7 +38,9 @@ def main(smoke):
     ldm, vocoder, tagger, judge = load_ldm(), load_vocoder(), MusicTagger(), SoundJudge()
     sets = ruler_sets(run, "dev", run.pick(1, 4, 4), 3, folder)
     tried = adaptations(smoke)
-    methods = {name: file_method(ldm, vocoder, adaptation) for name, adaptation in tried.items()}
+    texture, methods = load_texture(), {}
+    for name, adaptation in tried.items():
+        methods |= file_methods(ldm, vocoder, adaptation, {name: {"texture": texture}})
     references = {"another clip": plain_methods(vocoder)["another clip"]}
     references |= ceiling_methods(vocoder, ldm)
     rows, curves = [], {}

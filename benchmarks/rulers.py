@@ -18,6 +18,7 @@ from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
 from mst.run import Run, print_table, shipped_file
 from mst.sets import RECORDINGS
 from mst.sound import describe_playing
+from mst.texture import load_texture
 from mst.vocoder import load_vocoder
 
 
@@ -37,9 +38,9 @@ def alignment_rows(folder):
 def main(smoke):
     run = Run(profile="smoke" if smoke else "full")
     folder = measure.recordings("rulers", "test", smoke)
-    ldm, vocoder = load_ldm(), load_vocoder()
+    ldm, vocoder, texture = load_ldm(), load_vocoder(), load_texture()
     methods = plain_methods(vocoder) | model_methods(
-        ldm, vocoder, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
+        ldm, vocoder, texture, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)
     rows, printed, numbers = evaluate_sets(run, "test", folder,
                                            methods | ceiling_methods(vocoder, ldm))
@@ -49,7 +50,7 @@ def main(smoke):
     results.table("rulers_test_all", ruler_header(), rows)
     measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
                    rulers_test_opened=str(date.today()),
-                   rulers_test_playing=describe_playing(ldm, vocoder))
+                   rulers_test_playing=describe_playing(ldm, vocoder, texture))
     key = "rulers_test_{}_{}_{}".format
     for name in ("rendered", "real_players"):
         pair = [numbers.get(key(name, method, "onset_f1")) for method in

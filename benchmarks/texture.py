@@ -27,7 +27,7 @@ from mst.texture import FAR, load_texture
 from mst.vocoder import load_vocoder
 
 WAYS = {f"{f'texture from {far:g}' if far else 'no texture'}, contrast {c:g}": (far, c)
-        for far, c in ((None, .1), (None, .2), (FAR, .1), (FAR, .2), (1.5 * FAR, .2))}
+        for far, c in ((None, .1), (None, .2), (FAR, .1), (FAR, .2), (.2, .2))}
 KEYS = "heard", "as_asked", "onset_f1", "mfcc_style", "near", "lsd", "modulation_ratio"
 
 

@@ -6,7 +6,7 @@
 __all__ = ['FAILURES', 'print_error', 'interrupt', 'run_command', 'transfer_parser', 'output_path', 'check_contents',
            'check_unasked', 'transfer_recordings', 'main', 'find_table', 'download_parser', 'download', 'download_main',
            'build_parser', 'build', 'build_main', 'add_run', 'start_run', 'train_parser', 'check_training', 'train',
-           'train_main', 'evaluate_parser', 'file_method', 'model_methods', 'evaluate_sets', 'evaluate',
+           'train_main', 'evaluate_parser', 'file_methods', 'model_methods', 'evaluate_sets', 'evaluate',
            'evaluate_main']
 
 # %% ../nbs/07b_commands.ipynb #imports
@@ -48,6 +48,7 @@ from .sound import (
     load_style, load_transfer, style_tokens, transfer_file)
 from .tagger import MusicTagger
 from .takes import render_corpus
+from .texture import Texture, load_texture
 from .vocoder import Vocoder, load_vocoder
 
 # %% ../nbs/07b_commands.ipynb #c110b
@@ -111,6 +112,9 @@ def transfer_parser() -> argparse.ArgumentParser:
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
+    add("--texture", action=argparse.BooleanOptionalAction, default=True,
+        help="draw what a bow or a breath moves, the more of it the less the result sounds like "
+             "the style (on)")
     add("--seed", type=parse_seed, default=0, help="of the learning and of the noise (%(default)s)")
     add("--air", action=argparse.BooleanOptionalAction, default=True,
         help="keep the content's own sound above 11 kHz, where the model has none, as much louder "
@@ -167,7 +171,7 @@ def transfer_recordings(args: argparse.Namespace) -> int:
         transfer = load_transfer(
             args.style[0], args.device, *args.style[1:], seed=args.seed,
             adaptation=Adaptation(args.adapt), progress=not args.quiet,
-            mix=.5 if args.mix is None else args.mix,
+            mix=.5 if args.mix is None else args.mix, texture=args.texture,
             num_inference_steps=args.steps, guidance_scale=args.guidance, strength=args.strength)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; nothing was played") from None
@@ -374,36 +378,50 @@ def evaluate_parser() -> argparse.ArgumentParser:
              "less the result sounds like the style (auto)")
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")
-    for name in ("ldm", "vocoder", "autoencoder"):
+    for name in ("ldm", "vocoder", "texture", "autoencoder"):
         add(f"--{name}", metavar="FILE", help="weights of another one than ships")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick")
     return parser
 
 # %% ../nbs/07b_commands.ipynb #9633bae1
-def file_method(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, seed: int = 0,
-                **options) -> Method:
-    "A method of the rulers that goes the way of `mst_transfer`; `options` are a `SoundTransfer`'s."
-    SoundTransfer(ldm, vocoder, {}, seed=seed, **options)  # may refuse
-    def method(case):
+def file_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, ways: dict[str, dict],
+                 seed: int = 0) -> dict[str, Method]:
+    """Methods of the rulers that go the way of `mst_transfer`; `ways` are options of a
+    `SoundTransfer`, by name. A case's style is learned once for all of them."""
+    for options in ways.values():
+        SoundTransfer(ldm, vocoder, {}, seed=seed, **options)  # may refuse
+    played = {}  # with the case, so that no other gets its id
+    def play(case):
         style = load_style(case.style)
-        learned = learn_styles(ldm, [style], adaptation, seed)
-        transfer = SoundTransfer(learned, vocoder, style_tokens(ldm, style), seed=seed, **options)
+        learned, tokens = learn_styles(ldm, [style], adaptation, seed), style_tokens(ldm, style)
+        sounds = {}
         with tempfile.TemporaryDirectory() as folder:
             content, result = (str(Path(folder, name)) for name in ("content.wav", "result.wav"))
             sf.write(content, case.content, RATE)
-            transfer_file(content, result, transfer, progress=False)
-            return sf.read(result, dtype="float32")[0]
-    return method
+            for name, options in ways.items():
+                transfer = SoundTransfer(learned, vocoder, tokens, seed=seed, **options)
+                transfer_file(content, result, transfer, progress=False)
+                sounds[name], _ = sf.read(result, dtype="float32")
+        return sounds
+    def method(name, case):
+        if id(case) not in played:
+            played[id(case)] = case, play(case)
+        return played[id(case)][1][name]
+    return {name: partial(method, name) for name in ways}
 
-def model_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation = Adaptation(),
+def model_methods(ldm: LDM, vocoder: Vocoder, texture: Texture | None,
+                  adaptation: Adaptation = Adaptation(), seed: int = 0,
                   **options) -> dict[str, Method]:
-    """The model's rows: as it was asked for; the same, but that it has not learned the style; and
-    that refined a little."""
-    plain, refined = Adaptation(steps=0), {"num_inference_steps": STEPS, "strength": .2}
-    return {"mst": file_method(ldm, vocoder, adaptation, **options),
-            "mst not adapted": file_method(ldm, vocoder, plain, **options),
-            "mst refined": file_method(ldm, vocoder, plain, **options | refined)}
+    """The model's rows: as it was asked for; without its texture; refined a little in the texture's
+    place; and with the texture, but without having learned the style."""
+    plain, drawn = Adaptation(steps=0), options | {"texture": texture}
+    ways = {"mst": drawn, "mst without texture": options,
+            "mst refined": options | {"num_inference_steps": STEPS, "strength": .2}}
+    if texture is None:
+        del ways["mst without texture"]
+    return (file_methods(ldm, vocoder, adaptation, ways, seed)
+            | file_methods(ldm, vocoder, plain, {"mst not adapted": drawn}, seed))
 
 # %% ../nbs/07b_commands.ipynb #c110i
 def evaluate_sets(run: Run, split: str, folder: Path | None,
@@ -441,12 +459,15 @@ def evaluate(args: argparse.Namespace):
     "Print the benchmark of a model, beside what needs no model and what a perfect one would reach."
     run = start_run(args, "mst_evaluate")
     if args.csv:
-        check_output(args.csv, *filter(None, (args.ldm, args.vocoder, args.autoencoder)))
+        weights = args.ldm, args.vocoder, args.texture, args.autoencoder
+        check_output(args.csv, *filter(None, weights))
     folder = corpus_folder(args.corpus)
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
-    vocoder = load_vocoder(args.vocoder).to(run.torch_device)
+    vocoder, texture = load_vocoder(args.vocoder).to(run.torch_device), None
+    if args.texture or not (args.ldm or args.autoencoder):  # what ships is for what ships
+        texture = load_texture(args.texture, ldm).to(run.torch_device)
     methods = plain_methods(vocoder)
-    methods |= model_methods(ldm, vocoder, Adaptation(args.adapt), seed=run.seed,
+    methods |= model_methods(ldm, vocoder, texture, Adaptation(args.adapt), seed=run.seed,
                              num_inference_steps=args.steps, guidance_scale=args.guidance,
                              strength=args.strength)
     kept = "no set was finished"

@@ -38,6 +38,7 @@ from .scores import INSTRUMENTS, SCORES, corpus_root, read_scores
 from .sound import (
     GUIDANCE, HOP, OVERLAP, RATE, STEPS, STRENGTH, STYLES, WINDOW, SoundTransfer, learn_styles,
     read_styles, transfer_file)
+from .texture import load_texture
 from .vocoder import load_vocoder
 
 # %% ../nbs/07c_explorer.ipynb #c115
@@ -228,7 +229,7 @@ class Explorer:
                  folder: str | Path | None = None):
         import ipywidgets as w
         place = Run(device=device).torch_device
-        self.networks = [net.to(place).eval() for net in (load_ldm(), load_vocoder())]
+        self.networks = [load().to(place) for load in (load_ldm, load_vocoder, load_texture)]
         self.folder, self.cancelled = tempfile.TemporaryDirectory(), threading.Event()
         self.results = make_folder(folder or Path(self.folder.name) / "results")
         self.thread, self.count, self.title = None, 0, ""  # of the last result
@@ -375,8 +376,9 @@ def set_up_transfer(self: Explorer) -> SoundTransfer:
     tokens, own = read_styles(self.networks[0], self.style.value, self.other.value, self.mix.value)
     levels = round(self.strength.value * self.networks[0].config.diffusion.num_timesteps)
     steps = min(self.steps.value, levels)  # so many can be made of them
-    transfer = SoundTransfer(self.networks[0], self.networks[1], tokens, max(1, steps),
-                             self.guidance.value or None, self.strength.value, self.seed.value)
+    ldm, vocoder, texture = self.networks
+    transfer = SoundTransfer(ldm, vocoder, tokens, max(1, steps), self.guidance.value or None,
+                             self.strength.value, self.seed.value, texture)
     if own:
         transfer.learn = partial(self.learned_model, own, self.seed.value)
     estimates = (1 + steps) * count_windows(self.content.value)

@@ -44,7 +44,7 @@ from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
-from .texture import Texture, draw_texture, load_texture
+from .texture import FAR, Texture, draw_texture, load_texture
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
@@ -81,7 +81,7 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
 
 # %% ../nbs/07a_sound.ipynb #c096
 STEPS, GUIDANCE, STRENGTH = 4, None, 0.  # of sampling, where nothing else is asked for
-CONTRAST = .1  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
+CONTRAST = .2  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
 
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
@@ -520,7 +520,7 @@ def learn_styles(ldm: LDM, sounds: list[np.ndarray], adaptation: Adaptation = Ad
 def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
-                  texture: Texture | bool = False, **options) -> SoundTransfer:
+                  texture: Texture | bool = True, **options) -> SoundTransfer:
     """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
     `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
     first plays. With a `texture`, the one that ships or another, what moves is drawn on the means
@@ -540,8 +540,9 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
     return transfer
 
 # %% ../nbs/07a_sound.ipynb #playing-code
-def describe_playing(ldm: LDM, vocoder: Vocoder) -> str:
+def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     "What the results of the networks depend on by default, in a line."
     guidance = GUIDANCE or f"chosen by {LEAD}"
-    return (f"weights {weights_digest(ldm)} and {weights_digest(vocoder)}, guidance {guidance}, "
-            f"strength {STRENGTH}, contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
+    weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
+    return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, texture from {FAR}, "
+            f"contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")

@@ -370,7 +370,7 @@ def train_shipped_texture(run: Run, path: str | Path,
     return texture
 
 # %% ../nbs/05g_texture.ipynb #draw-code
-FAR = .2  # distance of a mean from its style at which all of the texture is drawn
+FAR = .3  # distance of a mean from its style at which all of the texture is drawn
 
 def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
                  distance: Tensor) -> Tensor:

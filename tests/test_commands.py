@@ -63,11 +63,11 @@ def test_from_a_training_to_a_benchmark(tmp_path):
     assert result.returncode == 0 and "rendered: 3 cases of 1 recordings" in result.stdout, \
         result.stderr
     header, *rows = csv.reader(table.read_text().splitlines())
-    rendered = {row[1]: row for row in rows[:10]}
+    rendered = {row[1]: row for row in rows[:11]}
     assert list(rendered) == [
         "copy content", "another clip", "equaliser only", "transcribe and render", "mst",
-        "mst not adapted", "mst refined", "twin through autoencoder", "twin through vocoder",
-        "twin"]
+        "mst without texture", "mst refined", "mst not adapted", "twin through autoencoder",
+        "twin through vocoder", "twin"]
     notes = {name: float(row[header.index("notes")].split()[0]) for name, row in rendered.items()}
     assert notes["another clip"] < notes["copy content"] <= 1
     assert rendered["copy content"][header.index("heard as asked (%)")] == "0"

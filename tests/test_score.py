@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mst.adapt import Adaptation
-from mst.commands import file_method
+from mst.commands import file_methods
 from mst.hearing import audio_lsd, note_scores
 from mst.ldm import load_ldm
 from mst.rulers import AUDIBLE, Player, twin_cases
@@ -16,6 +16,7 @@ from mst.run import Run
 from mst.scores import INSTRUMENTS
 from mst.sets import ruler_scores
 from mst.tagger import MusicTagger, name_instruments
+from mst.texture import load_texture
 from mst.vocoder import load_vocoder
 
 pytestmark = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="needs fluidsynth")
@@ -26,8 +27,9 @@ def scores():
     players = [Player(name) for name in INSTRUMENTS]
     cases = twin_cases(ruler_scores("dev", 8, Run()), "fluid", players, players)
     assert len(cases) == 24
-    plain = file_method(load_ldm(), load_vocoder(), Adaptation(steps=0))
-    methods = {"mst": plain, "copy": lambda case: case.content}
+    methods = file_methods(load_ldm(), load_vocoder(), Adaptation(steps=0),
+                           {"mst": {"texture": load_texture()}})
+    methods["copy"] = lambda case: case.content
     rows, tagger = {}, MusicTagger()
     for method_name, method in methods.items():
         sounds = [method(case) for case in cases]
