@@ -113,8 +113,8 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
     add("--texture", action=argparse.BooleanOptionalAction, default=True,
-        help="draw what a bow or a breath moves, the more of it the less the result sounds like "
-             "the style (on)")
+        help="draw what a bow or a breath moves, the more of it the less the mean sounds like the "
+             "style; nothing is drawn on a mean that is refined (on)")
     add("--seed", type=parse_seed, default=0, help="of the learning and of the noise (%(default)s)")
     add("--air", action=argparse.BooleanOptionalAction, default=True,
         help="keep the content's own sound above 11 kHz, where the model has none, as much louder "
