@@ -38,7 +38,7 @@ def main(smoke):
     ldm, vocoder, tagger, judge = load_ldm(), load_vocoder(), MusicTagger(), SoundJudge()
     sets = ruler_sets(run, "dev", run.pick(1, 4, 4), 3, folder)
     tried = adaptations(smoke)
-    texture, methods = load_texture(), {}
+    texture, methods = load_texture(ldm=ldm), {}
     for name, adaptation in tried.items():
         methods |= file_methods(ldm, vocoder, adaptation, {name: {"texture": texture}})
     references = {"another clip": plain_methods(vocoder)["another clip"]}

@@ -38,7 +38,8 @@ def alignment_rows(folder):
 def main(smoke):
     run = Run(profile="smoke" if smoke else "full")
     folder = measure.recordings("rulers", "test", smoke)
-    ldm, vocoder, texture = load_ldm(), load_vocoder(), load_texture()
+    ldm, vocoder = load_ldm(), load_vocoder()
+    texture = load_texture(ldm=ldm)
     methods = plain_methods(vocoder) | model_methods(
         ldm, vocoder, texture, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)

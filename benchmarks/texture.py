@@ -27,7 +27,7 @@ from mst.texture import FAR, load_texture
 from mst.vocoder import load_vocoder
 
 WAYS = {f"{f'texture from {far:g}' if far else 'no texture'}, contrast {c:g}": (far, c)
-        for far, c in ((None, .1), (None, .2), (FAR, .1), (FAR, .2), (.2, .2))}
+        for far, c in ((None, .1), (None, .2), (FAR, .1), (.2, .2), (FAR, .2))}
 KEYS = "heard", "as_asked", "onset_f1", "mfcc_style", "near", "lsd", "modulation_ratio"
 
 
@@ -64,7 +64,8 @@ def play(cases, ldm, vocoder, texture, adaptation):
 def main(smoke):
     run = Run(profile="smoke" if smoke else "quick")
     folder = measure.recordings("texture", "development", smoke)
-    ldm, vocoder, texture = load_ldm(), load_vocoder(), load_texture()
+    ldm, vocoder = load_ldm(), load_vocoder()
+    texture = load_texture(ldm=ldm)
     tagger, judge, rows, shares = MusicTagger(), SoundJudge(), [], {}
     references = {name: plain_methods(vocoder)[name]
                   for name in ("another clip", "transcribe and render")}

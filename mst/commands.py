@@ -113,8 +113,8 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="how far the model's own mean is noised before it is refined, from 0, not at all, to "
              "1, noise alone (%(default)s)")
     add("--texture", action=argparse.BooleanOptionalAction, default=True,
-        help="draw what a bow or a breath moves, the more of it the less the mean sounds like the "
-             "style; nothing is drawn on a mean that is refined (on)")
+        help="draw what a bow or a breath moves, the more, the less the model's own mean sounds "
+             "like the style; with --strength nothing is drawn (on)")
     add("--seed", type=parse_seed, default=0, help="of the learning and of the noise (%(default)s)")
     add("--air", action=argparse.BooleanOptionalAction, default=True,
         help="keep the content's own sound above 11 kHz, where the model has none, as much louder "
@@ -378,8 +378,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
              "less the result sounds like the style (auto)")
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")
-    for name in ("ldm", "vocoder", "texture", "autoencoder"):
+    for name in ("ldm", "vocoder", "autoencoder"):
         add(f"--{name}", metavar="FILE", help="weights of another one than ships")
+    add("--texture", metavar="FILE", help="weights of another one than ships, which belongs to the "
+        "model that ships: with --ldm none is drawn but this")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick")
     return parser
@@ -391,7 +393,7 @@ def file_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, ways: dict[
     `SoundTransfer`, by name. A case's style is learned once for all of them."""
     for options in ways.values():
         SoundTransfer(ldm, vocoder, {}, seed=seed, **options)  # may refuse
-    played = {}  # with the case, so that no other gets its id
+    played = {}  # by ids of cases, which are kept so that these are theirs; until all was asked for
     def play(case):
         style = load_style(case.style)
         learned, tokens = learn_styles(ldm, [style], adaptation, seed), style_tokens(ldm, style)
@@ -405,20 +407,20 @@ def file_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, ways: dict[
                 sounds[name], _ = sf.read(result, dtype="float32")
         return sounds
     def method(name, case):
-        if id(case) not in played:
+        if name not in played.get(id(case), (case, ()))[1]:
             played[id(case)] = case, play(case)
-        return played[id(case)][1][name]
+        return played[id(case)][1].pop(name)
     return {name: partial(method, name) for name in ways}
 
 def model_methods(ldm: LDM, vocoder: Vocoder, texture: Texture | None,
                   adaptation: Adaptation = Adaptation(), seed: int = 0,
                   **options) -> dict[str, Method]:
-    """The model's rows: as it was asked for; without its texture; refined a little in the texture's
-    place; and with the texture, but without having learned the style."""
+    """The model's rows: as it was asked for; without its texture, where one is drawn; with a walk
+    in the texture's place; and without having learned the style."""
     plain, drawn = Adaptation(steps=0), options | {"texture": texture}
     ways = {"mst": drawn, "mst without texture": options,
             "mst refined": options | {"num_inference_steps": STEPS, "strength": .2}}
-    if texture is None:
+    if texture is None or options.get("strength"):
         del ways["mst without texture"]
     return (file_methods(ldm, vocoder, adaptation, ways, seed)
             | file_methods(ldm, vocoder, plain, {"mst not adapted": drawn}, seed))
@@ -464,8 +466,11 @@ def evaluate(args: argparse.Namespace):
     folder = corpus_folder(args.corpus)
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, texture = load_vocoder(args.vocoder).to(run.torch_device), None
-    if args.texture or not (args.ldm or args.autoencoder):  # what ships is for what ships
+    if args.texture or not args.ldm:
         texture = load_texture(args.texture, ldm).to(run.torch_device)
+    else:
+        print("no texture is drawn: the one that ships belongs to the model that ships "
+              "(--texture names another)")
     methods = plain_methods(vocoder)
     methods |= model_methods(ldm, vocoder, texture, Adaptation(args.adapt), seed=run.seed,
                              num_inference_steps=args.steps, guidance_scale=args.guidance,

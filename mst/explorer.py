@@ -141,8 +141,9 @@ SLIDERS = {  # first value, lowest, highest, step, and what it does
                                           "0: chosen as the result needs it"),
     "noise level": (STRENGTH, 0, 1, .05,
                     "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
-                    "nothing else"),
-    "random seed": (0, 0, 99, 1, "of that noise, and of learning a style of your own")}
+                    "nothing else; above 0 no texture is drawn"),
+    "random seed": (0, 0, 99, 1,
+                    "of that noise, or of the texture's, and of learning a style of your own")}
 
 def make_sliders() -> list:
     "Sliders: style mixture, timesteps, guidance, noise level and random seed."
@@ -229,7 +230,8 @@ class Explorer:
                  folder: str | Path | None = None):
         import ipywidgets as w
         place = Run(device=device).torch_device
-        self.networks = [load().to(place) for load in (load_ldm, load_vocoder, load_texture)]
+        ldm = load_ldm()
+        self.networks = [net.to(place) for net in (ldm, load_vocoder(), load_texture(ldm=ldm))]
         self.folder, self.cancelled = tempfile.TemporaryDirectory(), threading.Event()
         self.results = make_folder(folder or Path(self.folder.name) / "results")
         self.thread, self.count, self.title = None, 0, ""  # of the last result

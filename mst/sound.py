@@ -523,13 +523,15 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   texture: Texture | bool = True, **options) -> SoundTransfer:
     """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
     `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
-    first plays. With a `texture`, the one that ships or another, what moves is drawn on the means
-    (workshop 05g). ValueError where one that ships belongs to another model."""
+    first plays. What moves is drawn on the means by the `texture` that ships, by another, or, if it
+    is False or the means are refined, by none. ValueError if the one that ships belongs to another
+    model."""
     device = Run(device=device).torch_device
     ldm, vocoder = (load().to(device) for load in (load_ldm, load_vocoder))
     tokens, own = read_styles(ldm, style, other, mix)
-    texture = load_texture(ldm=ldm) if texture is True else texture or None
-    options |= {"seed": seed, "texture": texture and texture.to(device)}
+    if texture is True:
+        texture = None if options.get("strength") else load_texture(ldm=ldm)
+    options |= {"seed": seed, "texture": texture.to(device) if texture else None}
     transfer = SoundTransfer(ldm, vocoder, tokens, **options)  # may refuse
     def learn():
         with tqdm(total=1, desc="learning the style", leave=False, disable=not progress,

@@ -348,7 +348,8 @@ def load_texture(path: str | Path | None = None, ldm: LDM | None = None) -> Text
     tensors, info = load_tensors(path, ["config", "ldm"])
     if ldm is not None and info["ldm"] != (mine := weights_digest(ldm)):
         raise ValueError(f"{path}: draws on means of the model {info['ldm']}, and this one is "
-                         f"{mine}; `make shipped NAMES=texture` trains one for it")
+                         f"{mine}; play without a texture, or train one: for the model that "
+                         "ships `make shipped NAMES=texture` does")
     texture = Texture(config_from_dict(TextureConfig, info["config"], path))
     load_weights(texture, tensors, path)
     texture = texture.to(memory_format=torch.channels_last)  # faster on a CPU

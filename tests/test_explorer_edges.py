@@ -215,6 +215,7 @@ def test_a_style_of_ones_own_is_learned_once_and_can_be_cancelled(explorer, piec
     explorer.style.value = "violin"
     explorer.cancelled.clear()
     assert explorer.set_up_transfer().ready() is explorer.networks[0]  # it ships
+    assert explorer.set_up_transfer().texture is explorer.networks[2]
     explorer.style.value = own
     explorer.cancelled.clear()
     explorer.set_up_transfer().ready()

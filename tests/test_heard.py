@@ -191,7 +191,7 @@ def test_arguments_that_are_not_finite(number):
 def test_what_the_model_makes_not_finite_ends_in_a_line(violin, tmp_path):
     sf.write(tmp_path / "a.wav", TUNE, RATE)
     broken = {name: tokens * torch.nan for name, tokens in violin.style.items()}
-    transfer = SoundTransfer(violin.ldm, violin.vocoder, broken)
+    transfer = SoundTransfer(violin.ldm, violin.vocoder, broken, texture=violin.texture)
     with pytest.raises(ValueError, match="a.wav: the model made values that are not finite"):
         transfer_file(tmp_path / "a.wav", tmp_path / "b.wav", transfer, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

@@ -54,6 +54,18 @@ def test_a_style_of_ones_own_is_learned_first(content):
     assert 0 < np.abs(results["0"] - results["3"]).max() < 1
 
 
+def test_a_texture_is_drawn_unless_none_is_asked_for(content):
+    results = {}
+    for flags in ((), ("--texture",), ("--no-texture",)):
+        path = content.with_name("result.wav")
+        result = run(["mst_transfer", content, "--style", content, "--adapt", "0", "-o", path,
+                      *flags])
+        assert result.returncode == 0, result.stderr
+        results[flags] = sf.read(path)[0]
+    default, drawn, plain = results.values()
+    assert np.array_equal(default, drawn) and np.abs(drawn - plain).max() > 0
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
 def test_several_contents_of_which_one_needs_ffmpeg(content):
     folder = content.parent
