@@ -64,7 +64,7 @@ bench: setup
 	for name in training curves dataset sampling gpu cost; do python benchmarks/$$name.py || exit 1; done
 	[ ! -d runs/$(PROFILE) ] || { python report/collect.py $(PROFILE) && sh tools/latex.sh $(PROFILE); }
 
-# 77 minutes with one thread on two busy cores; not measured on idle ones.
+# 95 minutes with one thread on two busy cores; not measured on idle ones.
 release: setup
 	python benchmarks/rulers.py
 
