@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def run_command(parser: argparse.ArgumentParser,
     """Exit status of `work(arguments)`: 0, or what it returns; 2 with the reason in a line on
     standard error; or 130 if it was stopped, by Ctrl-C or a signal."""
     args = parser.parse_args(argv)
-    with suppress(AttributeError):  # names of files need not be UTF-8
+    if hasattr(sys.stdout, "reconfigure"):  # names of files need not be UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with catch_signals(interrupt):
