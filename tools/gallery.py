@@ -52,7 +52,7 @@ CAPTIONS = {"content": "content, and what copying it would score",
             "report": "preset report", "mst": "result: output of preset mst",
             "equalised": "equaliser only: the content with the style's mean spectrum",
             "transcribed": "transcribe and render: notes by basic-pitch, played by FluidR3",
-            "ceiling": "twin through autoencoder: the most that this model could do",
+            "ceiling": "twin through autoencoder: what is left of the truth",
             "twin": "twin: what was wanted"}
 BASELINES = {"equalised": "equaliser only", "transcribed": "transcribe and render",
              "ceiling": "twin through autoencoder"}  # and their names among the rulers
@@ -73,7 +73,7 @@ INTRODUCTION = """
 <em>Content</em>: the recording that is to be played on another instrument. <em>Style</em>: a clip
 of that instrument, of another piece. <em>Twin</em>: the same piece, rendered with that instrument;
 the model has not heard it. Beside the <em>result</em> stand ways that need no such model, and the
-twin, once through the model's autoencoder and vocoder, which no result can surpass.</p>
+twin, once through the model's autoencoder and vocoder, which is what is left of it.</p>
 <p>Under each sound stands what is measured: LSD to the twin from audio, in dB (lower is better); F1
 of the notes that basic-pitch hears, against the twin's, exactly and folded to one octave; MFCC
 distance to the style clip; and the instrument that musicnn hears, a tagger trained by others on
