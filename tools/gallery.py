@@ -73,7 +73,7 @@ INTRODUCTION = """
 <em>Content</em>: the recording that is to be played on another instrument. <em>Style</em>: a clip
 of that instrument, of another piece. <em>Twin</em>: the same piece, rendered with that instrument;
 the model has not heard it. Beside the <em>result</em> stand ways that need no such model, and the
-twin, once through the model's autoencoder and vocoder, which is what is left of it.</p>
+twin, once through the model's autoencoder and vocoder: what these leave of it.</p>
 <p>Under each sound stands what is measured: LSD to the twin from audio, in dB (lower is better); F1
 of the notes that basic-pitch hears, against the twin's, exactly and folded to one octave; MFCC
 distance to the style clip; and the instrument that musicnn hears, a tagger trained by others on
