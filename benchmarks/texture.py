@@ -5,7 +5,8 @@ Real players in rooms, and unheard styles, of the development sets; every style 
 
 Content and style clip of the real players are put into a room each: whoever records oneself at
 home sounds like that, and the sets of the rulers come from studios. Wants the folder that
-MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and about an hour.
+MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and over an hour. The report
+reads the table.
 """
 from dataclasses import replace
 from unittest import mock
@@ -79,6 +80,10 @@ def main(smoke):
         recordings = [case.recording for case in cases]
         is_violin = [case.asked == "violin" for case in cases]
         for way, by_measure in scores.items():
+            if cases[0].target is None and "twin" in way:  # a content that is there has none
+                if way == "twin":
+                    continue
+                way = way.replace("twin", "content")
             cells = [ruler_cell(by_measure.get(key), recordings, *RULERS[key][1:3], False)
                      for key in KEYS]
             violin = ruler_cell(by_measure["heard"][is_violin],
