@@ -3,10 +3,9 @@ its style may a mean be before less is drawn, and how much contrast (`sharpen`) 
 Real players in rooms, and unheard styles, of the development sets; every style is learned once, as
 `mst_transfer` learns it.
 
-Content and style clip of the real players are put into a room each: whoever records oneself at
-home sounds like that, and the sets of the rulers come from studios. Wants the folder that
-MST_CORPUS names, as `mst_download data/recordings.csv` fills it, and over an hour. The report
-reads the table.
+Content and style clip of the real players are put into a room each, as whoever records oneself at
+home has one. Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills
+it, and over an hour. The report reads the table.
 """
 from dataclasses import replace
 from unittest import mock
@@ -19,7 +18,7 @@ from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
 from mst.players import persona
 from mst.rulers import (
-    RATE, RULERS, ceiling_methods, measure_set, plain_methods, ruler_cell)
+    RATE, RULERS, ceiling_methods, measure_set, plain_methods, row_name, ruler_cell)
 from mst.run import Run
 from mst.sets import known_vectors, real_sets, ruler_scores, ruler_sets, unheard_cases
 from mst.sound import SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound
@@ -80,10 +79,8 @@ def main(smoke):
         recordings = [case.recording for case in cases]
         is_violin = [case.asked == "violin" for case in cases]
         for way, by_measure in scores.items():
-            if cases[0].target is None and "twin" in way:  # a content that is there has none
-                if way == "twin":
-                    continue
-                way = way.replace("twin", "content")
+            if (way := row_name(way, cases)) is None:
+                continue
             cells = [ruler_cell(by_measure.get(key), recordings, *RULERS[key][1:3], False)
                      for key in KEYS]
             violin = ruler_cell(by_measure["heard"][is_violin],

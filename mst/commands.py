@@ -392,7 +392,7 @@ def file_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, ways: dict[
     `SoundTransfer`, by name. A case's style is learned once for all of them."""
     for options in ways.values():
         SoundTransfer(ldm, vocoder, {}, seed=seed, **options)  # may refuse
-    played = {}  # by ids of cases, which are kept so that these are theirs; until all was asked for
+    played = {}  # {case: {name: sound}}, each until it is asked for
     def play(case):
         style = load_style(case.style)
         learned, tokens = learn_styles(ldm, [style], adaptation, seed), style_tokens(ldm, style)
@@ -406,9 +406,9 @@ def file_methods(ldm: LDM, vocoder: Vocoder, adaptation: Adaptation, ways: dict[
                 sounds[name], _ = sf.read(result, dtype="float32")
         return sounds
     def method(name, case):
-        if name not in played.get(id(case), (case, ()))[1]:
-            played[id(case)] = case, play(case)
-        return played[id(case)][1].pop(name)
+        if name not in played.get(case, ()):
+            played[case] = play(case)
+        return played[case].pop(name)
     return {name: partial(method, name) for name in ways}
 
 def model_methods(ldm: LDM, vocoder: Vocoder, texture: Texture | None,

@@ -7,7 +7,7 @@ __all__ = ['RATE', 'SECONDS', 'Method', 'AUDIBLE', 'RULERS', 'HEADLINES', 'PRINT
            'draw_window', 'Player', 'twin_cases', 'real_cases', 'vocode', 'equalise', 'plain_methods',
            'through_networks', 'ceiling_methods', 'transcribe_bytes', 'note_measures', 'instrument_measures',
            'score_method', 'mean_distance', 'set_measures', 'trained_vectors', 'own_nearest', 'measure_set',
-           'ruler_cell', 'ruler_header', 'ruler_rows', 'ruler_numbers']
+           'ruler_cell', 'ruler_header', 'row_name', 'ruler_rows', 'ruler_numbers']
 
 # %% ../nbs/06c_rulers.ipynb #imports
 import math
@@ -40,7 +40,7 @@ from .vocoder import Vocoder
 # %% ../nbs/06c_rulers.ipynb #case-code
 RATE, SECONDS = RENDER_RATE, 6
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by what it is, not by its sounds
 class RulerCase:
     "A content to be played as the style's instrument; sounds [N], float32, at 22 050 Hz."
     content: np.ndarray
@@ -333,18 +333,23 @@ def ruler_header(keys: tuple[str, ...] = tuple(RULERS)) -> tuple[str, ...]:
     "The titles above `ruler_rows`."
     return "set", "method", *(RULERS[key][0] for key in keys)
 
+def row_name(method: str, cases: list[RulerCase]) -> str | None:
+    """What a method's row is called. Where cases have no twin, the content stands for it; its copy
+    has a row already, so here it is None."""
+    if cases[0].target is not None:
+        return method
+    return None if method == "twin" else method.replace("twin", "content")
+
 def ruler_rows(set_name: str, cases: list[RulerCase], scores: dict[str, dict],
                keys: tuple[str, ...] = tuple(RULERS)) -> list[tuple[str, ...]]:
     "Lines (set, method, measures ...) of one set; the set's name stands in the first."
     recordings = [case.recording for case in cases]
     rows = []
     for method, by_measure in scores.items():
-        if cases[0].target is None and method == "twin":  # the content, copied
+        if (name := row_name(method, cases)) is None:
             continue
-        if cases[0].target is None:
-            method = method.replace("twin", "content")
         cells = [ruler_cell(by_measure.get(key), recordings, *RULERS[key][1:]) for key in keys]
-        rows.append(("" if rows else set_name, method, *cells))
+        rows.append(("" if rows else set_name, name, *cells))
     return rows
 
 # %% ../nbs/06c_rulers.ipynb #number-code

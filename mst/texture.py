@@ -6,7 +6,7 @@
 __all__ = ['SUSTAINED', 'BOWED', 'CASTS', 'TEXTURE_FILE', 'FAR', 'TextureConfig', 'TextureBlock', 'with_rows', 'Texture',
            'TextureCritic', 'TextureGAN', 'frozen', 'is_sustained', 'target_weight', 'draw_by_weight', 'texture_pools',
            'cut_examples', 'TextureExamples', 'texture_examples', 'TextureTraining', 'blur', 'TextureLoss',
-           'train_texture', 'save_texture', 'load_texture', 'train_shipped_texture', 'draw_texture']
+           'train_texture', 'save_texture', 'load_texture', 'train_shipped_texture', 'texture_share', 'draw_texture']
 
 # %% ../nbs/05g_texture.ipynb #imports
 import random
@@ -373,9 +373,13 @@ def train_shipped_texture(run: Run, path: str | Path,
 # %% ../nbs/05g_texture.ipynb #draw-code
 FAR = .3  # distance of a mean from its style at which all of the texture is drawn
 
+def texture_share(distance: Tensor) -> Tensor:
+    "How much of the texture is drawn on means so far from their styles [B], from 0 to 1."
+    return (distance / FAR).clamp(max=1)
+
 def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
                  distance: Tensor) -> Tensor:
     """Images [B, 1, n_mels, T] of means, T in fours, with what moves, in [0, 1]: the more of it,
     the farther the means are from their styles, `distance` [B]."""
-    share = (distance / FAR).clamp(max=1).view(-1, 1, 1, 1)
+    share = texture_share(distance).view(-1, 1, 1, 1)
     return image.lerp(texture(image, style, noise), share).clamp(0, 1)

@@ -114,9 +114,9 @@ def release_rows():
     return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
 
 
-SHORT_METHODS = ("transcribe and render", "mst", "mst without texture",
-                 "mst not adapted", "twin through autoencoder",
-                 "content through autoencoder", "Universal Network", "DiffTransfer")
+SHORT_METHODS = ("transcribe and render", "mst", "mst without texture", "mst not adapted",
+                 "twin through autoencoder", "content through autoencoder", "Universal Network",
+                 "DiffTransfer")
 SHORT_COLUMNS = ("set", "method", "heard as asked (%)", "notes as asked", "own nearest (%)",
                  "notes", "LSD")
 

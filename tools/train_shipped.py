@@ -3,8 +3,8 @@ where there is one.
 
 Names: features (the report's feature network), judge, autoencoder, vocoder, ldm, texture, styles (a
 clip for each of the four instruments); all of them without a name. A texture belongs to its ldm:
-after a new one, train it, too. A training that was stopped goes
-on after its last epoch. The corpus is that of profile full, rendered where it is missing.
+after a new one, train it, too. A training that was stopped goes on after its last epoch. The corpus
+is that of profile full, rendered where it is missing.
 """
 import sys
 import time
