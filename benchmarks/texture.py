@@ -1,7 +1,6 @@
-"""Does a result sound more like what was asked for with the texture of `mst.texture`, how near to
-its style may a mean be before less is drawn, and how much contrast (`sharpen`) stands it well?
-Real players in rooms, and unheard styles, of the development sets; every style is learned once, as
-`mst_transfer` learns it.
+"""Does a result sound more like what was asked for with the texture of `mst.texture`, with accents,
+and with how much contrast (`sharpen`)? Real players in rooms, and unheard styles, of the
+development sets; every style is learned once, as `mst_transfer` learns it.
 
 Content and style clip of the real players are put into a room each, as whoever records oneself at
 home has one. Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills
@@ -23,11 +22,13 @@ from mst.run import Run
 from mst.sets import known_vectors, real_sets, ruler_scores, ruler_sets, unheard_cases
 from mst.sound import SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound
 from mst.tagger import MusicTagger
-from mst.texture import FAR, load_texture
+from mst.texture import ACCENT, load_texture
 from mst.vocoder import load_vocoder
 
-WAYS = {f"{f'texture from {far:g}' if far else 'no texture'}, contrast {c:g}": (far, c)
-        for far, c in ((None, .1), (None, .2), (FAR, .1), (.2, .2), (FAR, .2))}
+WAYS = {  # whether there is a texture, how strong accents are, contrast
+    "plain, contrast .1": (False, 0., .1), "plain": (False, 0., .2), "texture": (True, 0., .2),
+    "accents": (False, ACCENT, .2), "texture, accents, contrast .1": (True, ACCENT, .1),
+    "texture, accents": (True, ACCENT, .2)}
 KEYS = "heard", "as_asked", "onset_f1", "mfcc_style", "near", "lsd", "modulation_ratio"
 
 
@@ -54,9 +55,11 @@ def play(cases, ldm, vocoder, texture, adaptation):
     for case in cases:
         style = load_style(case.style)
         learned, tokens = learn_styles(ldm, [style], adaptation), style_tokens(ldm, style)
-        for way, (far, contrast) in WAYS.items():
-            transfer = SoundTransfer(learned, vocoder, tokens, texture=texture if far else None)
-            with mock.patch("mst.texture.FAR", far), mock.patch("mst.sound.CONTRAST", contrast):
+        for way, (textured, amount, contrast) in WAYS.items():
+            transfer = SoundTransfer(learned, vocoder, tokens,
+                                     texture=texture if textured else None)
+            with (mock.patch("mst.texture.ACCENT", amount),
+                  mock.patch("mst.sound.CONTRAST", contrast)):
                 sounds[way].append(transfer_sound(case.content, RATE, transfer)[:, 0])
     return sounds
 

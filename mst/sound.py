@@ -44,7 +44,7 @@ from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
-from .texture import FAR, Texture, draw_texture, load_texture
+from .texture import ACCENT, FAR, Texture, accent, draw_texture, load_texture
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
@@ -89,10 +89,11 @@ class SoundTransfer:
 
     Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
     for each window), is noised to the part `strength` of the schedule and refined in so many steps:
-    with 0 it is left as it is, and on its image a `texture`, if there is one, draws what moves;
-    with 1 the walk begins in noise alone. Spectra are sharpened by `CONTRAST`. Neighbours share
-    `OVERLAP` frames: there their noise is the same, latents and images are blended, and the later
-    one's phases begin as the earlier one's: one sound can become the other within a few frames.
+    with 0 it is left as it is, its image gets contrast in time (`accent`), and on that a `texture`,
+    if there is one, draws what moves; with 1 the walk begins in noise alone. Spectra are sharpened
+    by `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, latents and
+    images are blended, and the later one's phases begin as the earlier one's: one sound can become
+    the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,
@@ -137,7 +138,7 @@ NOT_FINITE = "the model made values that are not finite numbers; with another gu
 def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
           before: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """A window's image [1, 1, n_mels, T] in the other style, its latents, blended with those
-    `before` that it shares, and, for the texture, how far the mean is from the style [1]."""
+    `before` that it shares, and, where it is no walk's, how far the mean is from the style [1]."""
     image = self.log_mel.image(mel, reference)
     content, away = self.ldm.encode(image), own_style(self.ldm, image)
     z, scale, distance = lead_mean(self.ldm, content, self.style, away, self.guidance_scale)
@@ -152,7 +153,7 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
     image = self.ldm.decode(z)
     if not image.isfinite().all():  # before clamp hides what is infinite
         raise FloatingPointError(NOT_FINITE)
-    if self.texture and distance is None:  # of the mean that is not led
+    if not self.sampler and distance is None:  # of the mean that is not led
         mean = self.ldm.decode(estimate_mean(self.ldm, content, self.style)).clamp(0, 1)
         distance = style_distance(self.ldm, mean, self.style)
     return image.clamp(0, 1), z, distance
@@ -161,12 +162,15 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
 @patch
 def draw(self: SoundTransfer, image: Tensor, distance: Tensor | None, noise: Tensor,
          before: Tensor | None) -> Tensor:
-    """A window's image [1, 1, n_mels, T] with its texture, by how far the mean is from the style;
-    `noise` is shaped as the image, `before` [1, 1, n_mels, OVERLAP] the earlier window's end."""
-    if self.texture is None:
+    """A window's image [1, 1, n_mels, T], where it is no walk's, with accents and texture, by how
+    far the mean is from the style; `noise` is shaped as the image, `before` [1, 1, n_mels, OVERLAP]
+    the earlier window's end."""
+    if self.sampler:
         return image
-    drawn = draw_texture(self.texture, image, mean_tokens(self.style), noise, distance)
-    return join_windows(before, drawn, EDGE)
+    image = accent(image, distance)
+    if self.texture:
+        image = draw_texture(self.texture, image, mean_tokens(self.style), noise, distance)
+    return join_windows(before, image, EDGE)
 
 @patch
 def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor | None) -> Tensor:
@@ -546,5 +550,5 @@ def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     "What the results of the networks depend on by default, in a line."
     guidance = GUIDANCE or f"chosen by {LEAD}"
     weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
-    return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, texture from {FAR}, "
-            f"contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
+    return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} and "
+            f"texture from {FAR}, contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
