@@ -89,11 +89,10 @@ class SoundTransfer:
 
     Each window's mean, led away from the window's own sound (`lead_mean`; guidance None is chosen
     for each window), is noised to the part `strength` of the schedule and refined in so many steps:
-    with 0 it is left as it is, its image gets contrast in time (`accent`), and on that a `texture`,
-    if there is one, draws what moves; with 1 the walk begins in noise alone. Spectra are sharpened
-    by `CONTRAST`. Neighbours share `OVERLAP` frames: there their noise is the same, latents and
-    images are blended, and the later one's phases begin as the earlier one's: one sound can become
-    the other within a few frames.
+    with 0 it is left as it is, and its image gets accents and, if there is one, a `texture`; with 1
+    the walk begins in noise alone. Spectra are sharpened by `CONTRAST`. Neighbours share `OVERLAP`
+    frames: there their noise is the same, latents and images are blended, and the later one's
+    phases begin as the earlier one's: one sound can become the other within a few frames.
     """
     def __init__(self, ldm: LDM, vocoder: Vocoder, style: dict[str, Tensor],
                  num_inference_steps: int = STEPS, guidance_scale: float | None = GUIDANCE,

@@ -7,9 +7,13 @@ import pytest
 import soundfile as sf
 
 from mst import commands
+from mst.adapt import Adaptation
 from mst.commands import (
     build_main, download_main, evaluate_main, main, output_path, parse_guidance, parse_shard,
     positive_int, run_command, train_main, whole_number)
+from mst.ldm import LDM_FILE
+from mst.rulers import RulerCase
+from mst.run import shipped_file
 from mst.sound import load_transfer, transfer_file
 
 
@@ -113,6 +117,35 @@ def test_an_evaluation_keeps_the_sets_that_were_finished(tmp_path, capsys, monke
     monkeypatch.setattr(commands, "evaluate_sets", stop)
     assert evaluate_main(["--profile", "smoke", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "mst_evaluate: stopped; no set was finished\n"
+
+
+def test_an_evaluation_of_another_model_says_that_no_texture_is_drawn(tmp_path, capsys,
+                                                                      monkeypatch):
+    """The one that ships belongs to the model that ships."""
+    monkeypatch.setattr(commands, "evaluate_sets", lambda *args: None)
+    asked = ["--profile", "smoke", "--out", str(tmp_path)]
+    assert evaluate_main(asked) == 0 and "no texture" not in capsys.readouterr().out
+    assert evaluate_main([*asked, "--ldm", str(shipped_file(LDM_FILE))]) == 0
+    assert "no texture is drawn: the one that ships" in capsys.readouterr().out
+
+
+def test_a_style_is_learned_once_for_all_ways(violin, monkeypatch):
+    """And anew for another case; each way plays by its own numbers."""
+    learned, played = [], []
+    def learn(ldm, sounds, *rest):
+        learned.append(len(sounds))
+        return ldm
+    def play(content, result, transfer, progress):
+        played.append(transfer.sampler is None)
+        sf.write(result, noise(100), 22_050)
+    monkeypatch.setattr(commands, "learn_styles", learn)
+    monkeypatch.setattr(commands, "transfer_file", play)
+    methods = commands.file_methods(violin.ldm, violin.vocoder, Adaptation(),
+                                    {"mean": {}, "walk": {"strength": .2}})
+    sound = noise(66_150)[:, 0]
+    for case in (RulerCase(sound, sound, "piano", "violin", name) for name in "ab"):
+        assert all(len(method(case)) == 100 for method in methods.values())
+    assert learned == [1, 1] and played == [True, False] * 2
 
 
 def test_a_line_for_each_result_unless_quiet(folder, capsys, monkeypatch):

@@ -22,7 +22,7 @@ from mst.run import project_root, shipped_file
 from mst.scores import SCORES
 from mst.sound import CONTRAST, RATE, STYLES, load_transfer, transfer_sound
 from mst.takes import read_recipe, render_corpus
-from mst.texture import FAR, TEXTURE_FILE
+from mst.texture import ACCENT, FAR, TEXTURE_FILE
 from mst.vocoder import VOCODER_FILE
 
 ROLES = {"content": "content: a piece on the guitar", "style": "style: a clip of a violin",
@@ -33,11 +33,13 @@ MAX_CLIP = 100_000
 
 def weights_mark():
     """What the clips depend on, as text: hashes of the weights and of the style clip, the
-    contrast, how far the mean is led, and from where on all of the texture is drawn."""
+    contrast, how far the mean is led, its accents, and from where on all of the texture is
+    drawn."""
     names = (LDM_FILE, VOCODER_FILE, TEXTURE_FILE, f"{STYLES}/{STYLE}.flac")
     hashes = {Path(name).name: hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()[:16]
               for name in names}
-    return json.dumps(hashes | {"contrast": CONTRAST, "lead": LEAD, "far": FAR})
+    return json.dumps(hashes | {"contrast": CONTRAST, "lead": LEAD, "accent": ACCENT,
+                                "far": FAR})
 
 
 def render_sounds():
