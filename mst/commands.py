@@ -415,7 +415,7 @@ def model_methods(ldm: LDM, vocoder: Vocoder, texture: Texture | None,
                   adaptation: Adaptation = Adaptation(), seed: int = 0,
                   **options) -> dict[str, Method]:
     """The model's rows: as it was asked for; without its texture, where one is drawn; with a walk
-    in the texture's place; and without having learned the style."""
+    in the place of accents and texture; and without having learned the style."""
     plain, drawn = Adaptation(steps=0), options | {"texture": texture}
     ways = {"mst": drawn, "mst without texture": options,
             "mst refined": options | {"num_inference_steps": STEPS, "strength": .2}}

@@ -141,7 +141,7 @@ SLIDERS = {  # first value, lowest, highest, step, and what it does
                                           "0: chosen as the result needs it"),
     "noise level": (STRENGTH, 0, 1, .05,
                     "noise that sampling begins in, on the model's first estimate: 0 none, 1 "
-                    "nothing else; above 0 no texture is drawn"),
+                    "nothing else; above 0 without accents and texture"),
     "random seed": (0, 0, 99, 1,
                     "of that noise, or of the texture's, and of learning a style of your own")}
 

@@ -160,13 +160,15 @@ def image(self: SoundTransfer, mel: Tensor, reference: Tensor, noise: Tensor,
 # %% ../nbs/07a_sound.ipynb #sound-code
 @patch
 def draw(self: SoundTransfer, image: Tensor, distance: Tensor | None, noise: Tensor,
-         before: Tensor | None) -> Tensor:
+         before: Tensor | None, frames: int | None = None) -> Tensor:
     """A window's image [1, 1, n_mels, T], where it is no walk's, with accents and texture, by how
     far the mean is from the style; `noise` is shaped as the image, `before` [1, 1, n_mels, OVERLAP]
-    the earlier window's end."""
+    the earlier window's end. Of the last one only so many `frames` are heard: its end is none of
+    the music's."""
     if self.sampler:
         return image
-    image = accent(image, distance)
+    heard, rest = image[..., :frames], image[..., frames or image.shape[-1]:]
+    image = torch.cat([accent(heard, distance), rest], -1)
     if self.texture:
         image = draw_texture(self.texture, image, mean_tokens(self.style), noise, distance)
     return join_windows(before, image, EDGE)
@@ -221,7 +223,7 @@ def play(self: SoundTransfer,
         fine = self.window_noise(fine, frames, OVERLAP, fine_generator)
         power = self.power(window)[..., :frames]
         image, latents, distance = self.image(power, reference, noise.to(device), latents)
-        image = self.draw(image, distance, fine.to(device), drawn)
+        image = self.draw(image, distance, fine.to(device), drawn, n // HOP + 1)
         latents, drawn = latents[..., -(OVERLAP // 8):], image[..., -OVERLAP:]
         mono = self.sound(image, reference, mono)
         content = torch.from_numpy(window).mT.contiguous().to(device)

@@ -391,8 +391,9 @@ AROUND = 15  # frames
 
 def accent(image: Tensor, distance: Tensor) -> Tensor:
     """Images [B, 1, n_mels, T] of means with more contrast in time, in [0, 1]: what is above or
-    below its mean over `AROUND` frames goes up to `ACCENT` times that farther, by how far the means
-    are from their styles, `distance` [B]. What is within a twentieth of silence stays."""
+    below its mean over `AROUND` frames moves away from it by up to `ACCENT` of the difference, the
+    more, the farther the means are from their styles, `distance` [B]. What is within a twentieth
+    of silence stays."""
     side = AROUND // 2
     around = F.avg_pool2d(F.pad(image, (side, side, 0, 0), mode="replicate"), (1, AROUND), 1)
     amount = ACCENT * texture_share(distance).square().view(-1, 1, 1, 1)
