@@ -22,7 +22,7 @@ from mst.run import project_root, shipped_file
 from mst.scores import SCORES
 from mst.sound import CONTRAST, RATE, STYLES, load_transfer, transfer_sound
 from mst.takes import read_recipe, render_corpus
-from mst.texture import ACCENT, FAR, TEXTURE_FILE
+from mst.texture import ACCENT, AROUND, FAR, TEXTURE_FILE
 from mst.vocoder import VOCODER_FILE
 
 ROLES = {"content": "content: a piece on the guitar", "style": "style: a clip of a violin",
@@ -39,6 +39,7 @@ def weights_mark():
     hashes = {Path(name).name: hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()[:16]
               for name in names}
     return json.dumps(hashes | {"contrast": CONTRAST, "lead": LEAD, "accent": ACCENT,
+                                "around": AROUND,
                                 "far": FAR})
 
 
