@@ -29,7 +29,8 @@ WAYS = {  # whether there is a texture, how strong accents are, contrast
     "plain, contrast .1": (False, 0., .1), "plain": (False, 0., .2), "texture": (True, 0., .2),
     "accents": (False, ACCENT, .2), "texture, accents, contrast .1": (True, ACCENT, .1),
     "texture, accents": (True, ACCENT, .2)}
-KEYS = "heard", "as_asked", "onset_f1", "mfcc_style", "near", "lsd", "modulation_ratio"
+KEYS = ("heard", "into_violin", "as_asked", "onset_f1", "mfcc_style", "near", "lsd",
+        "modulation_ratio")
 
 
 def in_rooms(cases, seed):
@@ -80,20 +81,16 @@ def main(smoke):
         scores = measure_set(methods | references | ceiling_methods(vocoder, ldm), cases, tagger,
                              judge, vectors)
         recordings = [case.recording for case in cases]
-        is_violin = [case.asked == "violin" for case in cases]
         for way, by_measure in scores.items():
             if (way := row_name(way, cases)) is None:
                 continue
             cells = [ruler_cell(by_measure.get(key), recordings, *RULERS[key][1:3], False)
                      for key in KEYS]
-            violin = ruler_cell(by_measure["heard"][is_violin],
-                                [r for r, yes in zip(recordings, is_violin) if yes], 100, 0, False)
-            rows.append((name, way, cells[0], violin, *cells[1:]))
+            rows.append((name, way, *cells))
         first, *_, last = WAYS
         shares[name] = last, scores[last]["onset_f1"].mean() / scores[first]["onset_f1"].mean()
-    titles = [RULERS[key][0] for key in KEYS]
     measure.finish(measure.results(smoke), "texture",
-                   ("set", "way", titles[0], "into the violin (%)", *titles[1:]), rows)
+                   ("set", "way", *(RULERS[key][0] for key in KEYS)), rows)
     for name, (way, share) in shares.items():
         print(f"{name}: notes with {way}, as a ratio to the first way: {share:.2f}")
 

@@ -44,7 +44,7 @@ from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
-from .texture import ACCENT, FAR, Texture, accent, draw_texture, load_texture
+from .texture import ACCENT, AROUND, FAR, Texture, accent, draw_texture, load_texture
 from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
@@ -551,5 +551,6 @@ def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     "What the results of the networks depend on by default, in a line."
     guidance = GUIDANCE or f"chosen by {LEAD}"
     weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
-    return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} and "
-            f"texture from {FAR}, contrast {CONTRAST}, {STYLE_CLIPS} clips, {Adaptation()}")
+    return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} over "
+            f"{AROUND} frames and texture from {FAR}, contrast {CONTRAST}, {STYLE_CLIPS} clips, "
+            f"{Adaptation()}")

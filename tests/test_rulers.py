@@ -26,10 +26,12 @@ def test_a_folder_without_what_is_needed_gives_no_cases(tmp_path, split):
 
 
 @pytest.mark.parametrize("source, asked, known", [
-    ("piano", "violin", True), ("harp", "acoustic_guitar", False), ("piano", "harp", False),
-    ("piano", "flute", False)])
+    ("piano", "violin", True), ("violin", "piano", True), ("harp", "violin", False),
+    ("harp", "acoustic_guitar", False), ("piano", "harp", False), ("piano", "flute", False)])
 def test_harps_are_not_counted_by_an_ear_that_is_deaf_for_them(source, asked, known):
-    assert math.isnan(instrument_measures(case(source, asked), asked, asked)["heard"]) != known
+    measures = instrument_measures(case(source, asked), asked, asked)
+    assert math.isnan(measures["heard"]) != known
+    assert math.isnan(measures["into_violin"]) != (known and asked == "violin")
 
 
 def test_what_a_shortcut_wins_is_no_headline():
