@@ -449,9 +449,10 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
               "recordings", flush=True)
         shown = {method: by for method, by in scores.items() if method not in NOT_PRINTED}
         rows += ruler_rows(name, cases, scores)
-        printed += ruler_rows(name, cases, shown, PRINTED)
+        lines = ruler_rows(name, cases, shown, PRINTED)
+        printed += lines
         numbers |= ruler_numbers(split, name, cases, shown)
-        print_table(ruler_header(PRINTED), printed[-len(shown):])
+        print_table(ruler_header(PRINTED), lines)
         keep(rows, printed, numbers)
     return rows, printed, numbers
 

@@ -283,7 +283,7 @@ HEADLINES = ("heard", "as_asked", "near")  # what copying fails
 PRINTED = ("heard", "into_violin", "as_asked", "near", "onset_f1", "lsd", "distance",
            "told_apart", "mfcc_style")
 REFERENCES = {"another clip", "twin", "twin through autoencoder"}  # what others are held against
-NOT_PRINTED = ("another clip", "twin through vocoder", "twin")  # rows that are in the CSV file
+NOT_PRINTED = ("another clip", "twin through vocoder")  # rows that are in the CSV file
 
 # %% ../nbs/06c_rulers.ipynb #measure-set
 def measure_set(methods: dict[str, Method], cases: list[RulerCase], tagger: MusicTagger,
@@ -363,6 +363,8 @@ def ruler_numbers(split: str, set_name: str, cases: list[RulerCase],
     the interval. What a set cannot give is left out."""
     recordings, numbers = [case.recording for case in cases], {}
     for method, by_measure in scores.items():
+        if row_name(method, cases) is None:
+            continue
         for key in PRINTED:
             name = f"rulers_{split}_{set_name}_{method}_{key}".replace(" ", "_").lower()
             for suffix, with_interval in (("", False), ("_ci", True)):
