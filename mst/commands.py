@@ -26,7 +26,7 @@ from .adapt import Adaptation
 from .autoencoder import load_autoencoder
 from .config import TRAINERS, check_bands, show_configurations
 from .download import CODECS, AudioDownloader, DownloadErrors, one_line
-from .files import atomic_path, check_output
+from .files import atomic_path, check_output, check_writable
 from .hearing import SoundJudge
 from .images import build_dataset_folder_structure
 from .ldm import LDM, load_ldm
@@ -137,12 +137,12 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
     if args.mix is not None and len(args.style) < 2:
         raise ValueError("--mix is the share of a second style: name two styles, or leave it out")
     content_of = {}
-    for content, output in zip(args.contents, outputs):
-        if (other := content_of.setdefault(os.path.realpath(output), content)) is not content:
+    for i, (content, output) in enumerate(zip(args.contents, outputs)):
+        if (other := content_of.setdefault(os.path.realpath(output), i)) != i:
             advice = ("play them by two calls, into two folders" if output != args.output
                       else "-o should name a folder, new/ for a new one")
             raise ValueError(f"{content}: several results would go to {output}, also that of "
-                             f"{other}; {advice}")
+                             f"{args.contents[other]}; {advice}")
         if output != "-":
             check_suffix(output)
             check_output(output, *args.contents, *args.style)
@@ -217,7 +217,8 @@ def download_parser() -> argparse.ArgumentParser:
     add("--codec", choices=CODECS, help="mp3 unless given; not of data/recordings.csv")
     add("--timeout", type=positive_float, default=20,
         help="seconds a server may be silent (%(default)s)")
-    add("--retries", type=int, default=3, help="attempts after a broken transfer (%(default)s)")
+    add("--retries", type=whole_number, default=3,
+        help="attempts after a broken transfer (%(default)s)")
     add("--split", choices=SPLITS, help="of data/recordings.csv only these rows")
     return parser
 
@@ -281,14 +282,14 @@ def build_main(argv: list[str] | None = None) -> int:
     return run_command(build_parser(), build, argv)
 
 # %% ../nbs/07b_commands.ipynb #c110f
-def add_run(parser: argparse.ArgumentParser, profile: str):
-    "The arguments that make a `Run`."
+def add_run(parser: argparse.ArgumentParser, profile: str, out: str = "runs"):
+    "The arguments that make a `Run`, in the folder `out` unless another is given."
     add = parser.add_argument
     add("--profile", default=profile, choices=PROFILES,
         help="how many pieces: smoke is a test, quick some, full all (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--seed", type=parse_seed, default=0, help="%(default)s unless given")
-    add("--out", default="runs",
+    add("--out", default=out,
         help="folder of runs, in the project's if this is one, else here (%(default)s)")
 
 def start_run(args: argparse.Namespace, command: str, data: str = "", preset="mst") -> Run:
@@ -348,6 +349,7 @@ def train(args: argparse.Namespace):
     path = Path(args.output or run.folder / f"{name}.safetensors")
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name should end in .safetensors")
+    check_writable(path)
     TRAINERS[args.preset, args.network](run, path, args.epochs, args.autoencoder)
     print(f"{args.network}: saved as {path}")
 
@@ -382,7 +384,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--texture", metavar="FILE", help="weights of another one than ships, which belongs to the "
         "model that ships: with --ldm none is drawn but this")
     add("--csv", metavar="FILE", help="write the table there too")
-    add_run(parser, "quick")
+    add_run(parser, "quick", "evaluations")  # apart from what `make report` makes
     return parser
 
 # %% ../nbs/07b_commands.ipynb #9633bae1
@@ -463,6 +465,8 @@ def evaluate(args: argparse.Namespace):
     if args.csv:
         weights = args.ldm, args.vocoder, args.texture, args.autoencoder
         check_output(args.csv, *filter(None, weights))
+        check_writable(args.csv)
+    (run.folder / "numbers" / f"{run.notebook}.json").unlink(missing_ok=True)  # of another call
     folder = corpus_folder(args.corpus)
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, texture = load_vocoder(args.vocoder).to(run.torch_device), None

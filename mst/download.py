@@ -129,6 +129,8 @@ class AudioDownloader:
     ):
         if codec not in CODECS:
             raise ValueError(f"codec {codec!r} is unknown; choose from {', '.join(CODECS)}")
+        if retries < 0:
+            raise ValueError(f"retries must be 0 or more, got {retries}")
         self.output_path = Path(os.path.expandvars(os.path.expanduser(output_path)))
         self.codec, self.suffix = codec, CODECS[codec]
         self.timeout, self.retries, self.max_bytes = timeout, retries, max_bytes

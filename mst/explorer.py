@@ -326,8 +326,10 @@ def show_choice(self: Explorer, change=None):
     self.cancelled.set()
     style = self.other.value if self.mix.value == 1 else self.style.value
     clip = shipped_file(f"{STYLES}/{style}.flac") if style in INSTRUMENTS else style
-    twin = find_twin(self.content.value, style) if self.mix.value in (0, 1) else None
-    shown = (("content", self.content.value, self.content.label),
+    twin = None
+    if self.content.value and self.mix.value in (0, 1):
+        twin = find_twin(self.content.value, style)
+    shown = (("content", self.content.value, self.content.label or "none yet"),
              ("style", clip, self.style_name()),
              ("twin", twin, f"the content as {self.style_name()}" if twin else ""))
     self.keep_result()
@@ -436,6 +438,8 @@ def start(self: Explorer, button=None):
     "Begin a transfer in a thread, unless one runs."
     if self.thread and self.thread.is_alive():
         return
+    if not self.content.value:
+        return self.say("there is no content yet: upload one")
     self.cancelled.clear()
     self.keep_result()
     self.say("")

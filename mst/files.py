@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
-           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'check_output', 'take_lock',
-           'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records', 'provide_caches']
+           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'Tried', 'check_writable',
+           'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records',
+           'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
 import codecs
@@ -136,6 +137,9 @@ def atomic_path(path):
             try:
                 if path.is_dir():  # an OSError if the name is too long
                     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+                if path.exists() and not path.is_file():
+                    raise WriteError(f"{path}: not written, it is a pipe or a device; choose "
+                                     "another name")
                 yield part
                 os.replace(part, path)
             except BaseException:
@@ -155,6 +159,15 @@ def is_same_file(path, other) -> bool:
         return os.path.samefile(path, other)
     except (OSError, ValueError):  # one is not there, or no name of a file
         return False
+
+class Tried(Exception):
+    "Raised where nothing shall be written."
+
+def check_writable(path):
+    "WriteError if a file cannot be written as `path`, before work is done for it; leaves nothing."
+    with suppress(Tried), atomic_path(path) as part:
+        part.touch()
+        raise Tried
 
 def check_output(path, *inputs):
     "ValueError if `path` is one of the files that are read, also by another name or a link."

@@ -197,6 +197,9 @@ def build_recording(
     """Write the images of one recording that are not there yet; returns how many it gives."""
     state_path, key = folder / f".{path.stem}.json", image_key(path, config, max_duration, trim)
     state = read_state(state_path)
+    if have and not state_path.exists():
+        raise UnusableRecording(f"images of its name that were not made here are in {folder}; "
+                                "move them, or name another folder")
     if state.get("key") != key:  # none, or made otherwise
         remove_images(have, state_path)
         have, state = {}, {}
@@ -263,6 +266,8 @@ def settle_images(jobs: list, folder: Path, counts: dict, build):
     images = find_images(folder)
     for path, _, _ in jobs:
         numbers, have = range(counts.get(path.stem, 0)), images.get(path.stem, {})
+        if path.stem not in counts:  # it could not be used; its images may be another's
+            continue
         if not set(numbers) <= set(have):
             build(path, folder, have, again=True)
             have = find_images(folder).get(path.stem, {})

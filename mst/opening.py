@@ -206,11 +206,14 @@ def stream_seconds(path, said: str) -> float:
     is_known = re.search(r"Duration: \d", said) and "Estimating duration" not in said
     if not is_known or not shutil.which("ffprobe"):
         return media_seconds(path)
-    done = subprocess.run(
-        ["ffprobe", "-v", "debug", "-protocol_whitelist", "file", "-select_streams", "a:0", "-of",
-         "json", "-show_entries", "stream=duration,sample_rate:stream_tags=DURATION:"
-         "format=duration,nb_streams", f"file:{Path(path).resolve()}"],
-        capture_output=True, timeout=60)
+    try:
+        done = subprocess.run(
+            ["ffprobe", "-v", "debug", "-protocol_whitelist", "file", "-select_streams", "a:0",
+             "-of", "json", "-show_entries", "stream=duration,sample_rate:stream_tags=DURATION:"
+             "format=duration,nb_streams", f"file:{Path(path).resolve()}"],
+            capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return media_seconds(path)
     found = json.loads(done.stdout.decode(errors="replace") or "{}")
     stream, whole = (found.get("streams") or [{}])[0], found.get("format", {})
     clocks = [stream.get("duration"), stream.get("tags", {}).get("DURATION"),

@@ -166,7 +166,9 @@ def read_url(url: str, path: Path, timeout: float) -> str:
     return digest.hexdigest()
 
 def download_file(url: str, path: Path, timeout: float = 20., retries: int = 2) -> str:
-    "`read_url` with `retries` fresh attempts, each after a pause."
+    "`read_url` with `retries` fresh attempts, each after a pause; ValueError for fewer than 0."
+    if retries < 0:
+        raise ValueError(f"retries must be 0 or more, got {retries}")
     for attempt in range(retries + 1):
         try:
             return read_url(url, path, timeout)

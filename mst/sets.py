@@ -46,7 +46,7 @@ def sampled_cases(scores: list[Score], split: str, folder: Path, seed: int) -> l
     """By a split's makers of guitars, harps and pianos, samples/{instrument}/{maker}, and TimGM's
     violin; [] where there is no maker."""
     rows = read_recordings(shipped_file(RECORDINGS))
-    sampled = [Player(name, folder / maker) for name in ("acoustic_guitar", "harp", "piano")
+    sampled = [Player(name, maker) for name in ("acoustic_guitar", "harp", "piano")
                for maker in makers(rows, folder, split, name.removeprefix("acoustic_")).values()]
     violin = Player("violin", "TimGM6mb")
     return twin_cases(scores, "fluid", [*sampled, violin], [*sampled, violin], seed)

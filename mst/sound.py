@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
-           'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'PASSAGE', 'resample', 'pan_like', 'SoundTransfer',
-           'join_windows', 'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels', 'restyle',
-           'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images',
+           'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'WAV_BYTES', 'PASSAGE', 'resample', 'pan_like',
+           'SoundTransfer', 'join_windows', 'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels',
+           'restyle', 'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images',
            'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
            'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
@@ -245,7 +245,6 @@ def store_pieces(pieces: Iterable[np.ndarray], store, progress):
             raise FloatingPointError(NOT_FINITE)
         write_stored(store, np.ascontiguousarray(piece, np.float32).tobytes())
         progress(len(piece) / RATE)
-    store.seek(0)
 
 def write_stored(store, data: bytes):
     "ValueError if a temporary file has no room for the data."
@@ -259,6 +258,7 @@ def write_stored(store, data: bytes):
 
 def read_stored(store, channels: int, gain: np.ndarray) -> Iterator[np.ndarray]:
     "What `store_pieces` wrote, in blocks [n, channels], times the `gain` of each channel."
+    store.seek(0)
     for part in iter(lambda: store.read(4 * channels * RATE), b""):
         yield gain * np.frombuffer(part, np.float32).reshape(-1, channels)
 
@@ -282,6 +282,7 @@ class Levels:
         self.octave, self.made_octave = (Meter(channels, high_pass(RATE / 4, RATE, channels))
                                          for _ in range(2))
         self.above = Meter(channels, high_pass(AIR, rate, channels) if rate > RATE else np.asarray)
+        self.played = Meter(channels)  # what was made, at the content's rate: peaks between samples
 
     def gains(self, air: bool) -> tuple[np.ndarray, np.ndarray]:
         "Of the sound that was made and of the air [channels], so that the result does not clip."
@@ -292,7 +293,7 @@ class Levels:
             octave = np.maximum(self.octave.energy, self.above.energy * RATE / self.rate / width)
             share = np.sqrt(self.made_octave.energy / np.maximum(octave, 1e-20))
             share = np.minimum(share, 4 / np.maximum(gain, 1e-9))
-        peak = (gain * (self.made.peak + share * self.above.peak)).max()
+        peak = (gain * (self.played.peak + share * self.above.peak)).max()
         gain = gain * min(1, .99 / max(peak, 1e-9))
         return gain.astype(np.float32), (gain * share).astype(np.float32)
 
@@ -321,8 +322,11 @@ def restyle(blocks: Callable[[], Iterable[np.ndarray]],  # the content anew, in 
     with tempfile.TemporaryFile() as store:
         made = transfer.play(pieces(resample(heard(), rate, RATE, channels)), loudest)
         store_pieces(levels.made_octave(levels.made(made)), store, progress)
+        def played(gain): return resample(read_stored(store, channels, gain), RATE, rate, channels)
+        for _ in levels.played(played(np.ones(channels, np.float32))):
+            pass
         gain, share = levels.gains(air)
-        result = resample(read_stored(store, channels, gain), RATE, rate, channels)
+        result = played(gain)
         if share.any():
             keep = high_pass(AIR, rate, channels)
             result = add_blocks(result, (share * keep(block) for block in heard()))
@@ -415,6 +419,7 @@ def save_style_clips(run: Run, folder: str | Path):
 
 # %% ../nbs/07a_sound.ipynb #c103
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+WAV_BYTES = 2**32 - 2**16  # of samples, that a wav file can count; beyond, it is an RF64
 
 def check_suffix(path: str | Path):
     "ValueError if no sound is written by such a name."
@@ -459,7 +464,9 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
         with tqdm(total=seconds, desc=Path(sound_name(content)).name, disable=not progress,
                   bar_format=bar_format) as bar:
             try:
-                g = sf.SoundFile(os.fsencode(part), "w", f.samplerate, f.channels)
+                is_big = part.suffix.lower() == ".wav" and 2 * f.channels * f.frames > WAV_BYTES
+                g = sf.SoundFile(os.fsencode(part), "w", f.samplerate, f.channels,
+                                 format="RF64" if is_big else None)
             except (sf.LibsndfileError, ValueError) as error:
                 raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} "
                                  f"Hz ({error})") from None
@@ -535,7 +542,7 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
     ldm, vocoder = (load().to(device) for load in (load_ldm, load_vocoder))
     tokens, own = read_styles(ldm, style, other, mix)
     if texture is True:
-        texture = None if options.get("strength") else load_texture(ldm=ldm)
+        texture = load_texture(ldm=ldm)
     options |= {"seed": seed, "texture": texture.to(device) if texture else None}
     transfer = SoundTransfer(ldm, vocoder, tokens, **options)  # may refuse
     def learn():

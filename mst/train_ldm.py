@@ -356,6 +356,8 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
                 "places": [len(train_set), len(valid_set)]}
     if start:
         settings["start"] = weights_digest(start)
+    if isinstance(train_set, EtudePool):
+        settings["recordings"] = [place.name for place in train_set.places]
     trained = [p for p in ldm.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, training.learning_rate, betas=(.9, .99), fused=True)
     steps = training.epochs * math.ceil(len(train_set) / training.batch_size)

@@ -70,10 +70,12 @@ class Trainer:
                  max_grad_norm: float | None = None, parts: int = 1):
         if not len(train_data):
             raise ValueError("nothing to train on: the training set is empty")
-        on_gpu = choose_device(device).type == "cuda"
+        device = choose_device(device)
+        on_gpu = device.type == "cuda"
         self.state = PartialState(cpu=not on_gpu)  # of this process, among others
-        self.device, self.is_main = self.state.device, self.state.is_main_process
         self.processes, self.rank = self.state.num_processes, self.state.process_index
+        self.device = device if self.processes == 1 else self.state.device  # a GPU for each
+        self.is_main = self.state.is_main_process
         if self.processes > 1:  # torch's threads must not outlive Python
             atexit.register(self.state.destroy_process_group)
         self.parts = math.ceil(parts / self.processes) * self.processes

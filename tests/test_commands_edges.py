@@ -1,6 +1,7 @@
 """The commands beside their ordinary work: formats, bad files, one bad recording among good ones,
 and what is said when they are stopped."""
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mst.commands import (
     build_main, download_main, evaluate_main, main, output_path, parse_guidance, parse_shard,
     positive_int, run_command, train_main, whole_number)
 from mst.ldm import LDM_FILE
-from mst.rulers import RulerCase
+from mst.rulers import PRINTED, RULERS, RulerCase
 from mst.run import shipped_file
 from mst.sound import load_transfer, transfer_file
 
@@ -102,9 +103,15 @@ def test_standard_input_is_read_once(folder, capsys):
     assert "standard input can be read once" in capsys.readouterr().err
 
 
+def one_set(name):
+    """What `evaluate_sets` tells of its first set, with one number."""
+    rows, printed = ([("rendered", *"x" * len(keys), "x")] for keys in (RULERS, PRINTED))
+    return rows, printed, {f"rulers_dev_{name}": "1"}
+
+
 def test_an_evaluation_keeps_the_sets_that_were_finished(tmp_path, capsys, monkeypatch):
     def measure_one_set(run, split, folder, methods, keep):
-        keep([("rendered", *"x" * 16)], [("rendered", *"x" * 9)], {"rulers_dev_heard": "1"})
+        keep(*one_set("heard"))
         raise KeyboardInterrupt
     monkeypatch.setattr(commands, "evaluate_sets", measure_one_set)
     assert evaluate_main(["--profile", "smoke", "--out", str(tmp_path), "--csv",
@@ -117,6 +124,36 @@ def test_an_evaluation_keeps_the_sets_that_were_finished(tmp_path, capsys, monke
     monkeypatch.setattr(commands, "evaluate_sets", stop)
     assert evaluate_main(["--profile", "smoke", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "mst_evaluate: stopped; no set was finished\n"
+
+
+def test_an_evaluation_is_apart_from_the_report_and_forgets_an_earlier_one(tmp_path, capsys,
+                                                                           monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = tmp_path / "evaluations" / "smoke" / "numbers" / "mst_evaluate.json"
+    for name in ("a", "b"):
+        monkeypatch.setattr(commands, "evaluate_sets",
+                            lambda *rest, name=name: rest[-1](*one_set(name)))
+        assert evaluate_main(["--profile", "smoke"]) == 0
+        assert json.loads(numbers.read_text()) == {f"rulers_dev_{name}": "1"}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(commands, "evaluate_sets", lambda *args: pytest.fail("measured"))
+    (tmp_path / "file").touch()
+    asked = ["--profile", "smoke", "--out", str(tmp_path), "--csv"]
+    assert evaluate_main([*asked, str(tmp_path / "file" / "x.csv")]) == 2
+    assert "folder is a file" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert train_main(["ldm", "--profile", "smoke", "--out", str(tmp_path), "-o",
+                       str(tmp_path / "file" / "x.safetensors")]) == 2
+    assert "folder is a file" in capsys.readouterr().err
+
+
+def test_fewer_attempts_than_none_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        download_main(["nothing.csv", "--retries", "-1"])
+    assert "--retries" in capsys.readouterr().err
 
 
 def test_an_evaluation_of_another_model_says_that_no_texture_is_drawn(tmp_path, capsys,

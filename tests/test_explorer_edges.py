@@ -39,6 +39,12 @@ def explorer(piece, monkeypatch):
     return Explorer({"piece": piece}, "cpu")
 
 
+def test_a_panel_without_contents_waits_for_an_upload(explorer):
+    panel = Explorer({}, "cpu")
+    panel.start()
+    assert panel.thread is None and "upload one" in panel.message.value
+
+
 def shown(explorer, view):
     """Picture and sound in a view."""
     return [widget.value for widget in explorer.views[view].children[1:3]]

@@ -133,6 +133,15 @@ def test_what_is_gone_takes_its_images_along_if_asked(build, made, songs):
     assert not list((made / "harp").glob("b_*")) and (made / "harp/a_chunk0.png").exists()
 
 
+def test_images_that_were_not_made_here_stay(build, tmp_path, capsys):
+    own = tmp_path / "made" / "oboe" / "a_chunk7.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"my own")
+    assert "oboe" not in build().images
+    assert own.read_bytes() == b"my own" and len(list(own.parent.glob("*.png"))) == 1
+    assert "images of its name that were not made here" in capsys.readouterr().out
+
+
 def test_an_error_that_is_not_about_a_recording_ends_the_jobs():
     threads = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError):

@@ -167,6 +167,16 @@ def test_what_does_not_say_its_length_is_not_called_short(encoded, plain, capfd)
     assert capfd.readouterr().err == ""
 
 
+def test_a_probe_that_hangs_is_done_without(plain, encoded, monkeypatch):
+    def run(command, *args, run=subprocess.run, **options):
+        if command[0] == "ffprobe":
+            raise subprocess.TimeoutExpired(command, 60)
+        return run(command, *args, **options)
+    monkeypatch.setattr("subprocess.run", run)
+    with open_sound(encoded("m4a")) as f:
+        assert abs(f.frames - N) < 2048
+
+
 def test_a_film_whose_sound_is_shorter_is_whole(plain):
     film = plain.with_name("film.mp4")
     ffmpeg("-f", "lavfi", "-i", "testsrc=d=6:s=32x32", "-i", plain, film)

@@ -1,13 +1,15 @@
 """The rulers where something is missing: no corpus, a part of it, an instrument that the ear does
 not know."""
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mst import sets
 from mst.recordings import read_recordings
 from mst.rulers import (
-    HEADLINES, PRINTED, RULERS, RulerCase, instrument_measures, ruler_rows)
+    PRINTED, RULERS, RulerCase, instrument_measures, ruler_numbers, ruler_rows)
 from mst.run import Run, project_root
 from mst.sets import (
     DEV_RECORDINGS, RECORDINGS, UNHEARD_MAKERS, real_sets, ruler_scores, ruler_sets, sampled_cases,
@@ -34,15 +36,29 @@ def test_harps_are_not_counted_by_an_ear_that_is_deaf_for_them(source, asked, kn
     assert math.isnan(measures["into_violin"]) != (known and asked == "violin")
 
 
-def test_what_a_shortcut_wins_is_no_headline():
-    assert not {"onset_f1", "note_f1", "distance", "told_apart", "mfcc_style"} & {*HEADLINES}
+def test_what_is_printed_is_measured():
     assert {*PRINTED} <= {*RULERS}
+
+
+def test_makers_are_found_in_a_folder_that_is_named_from_here(tmp_path, monkeypatch):
+    row = next(row for row in read_recordings(project_root() / RECORDINGS)
+               if (row.kind, row.split, row.instrument) == ("samples", "test", "piano"))
+    note = tmp_path / "corpus" / row.path
+    note.parent.mkdir(parents=True)
+    note.touch()
+    (note.parent / "table.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sets, "twin_cases", lambda scores, take, contents, *others: contents)
+    piano, _ = sampled_cases([], "test", Path("corpus"), 0)
+    assert piano.instrument == "piano" and piano.maker.is_dir()
 
 
 def test_the_copied_content_stands_once_where_there_are_no_twins():
     scores = {name: {"heard": np.zeros(1)} for name in ("copy content", "twin", "twin through x")}
     rows = ruler_rows("real", [case("piano", "violin")], scores, ("heard",))
     assert [row[1] for row in rows] == ["copy content", "content through x"]
+    numbers = ruler_numbers("dev", "real", [case("piano", "violin")], scores)
+    assert not [name for name in numbers if name.startswith("rulers_dev_real_twin_heard")]
 
 
 def test_an_unknown_split_is_refused():

@@ -6,7 +6,7 @@ import torch
 
 from mst.sound import (
     HOP, RATE, SUFFIXES, WINDOW, encode_style_clip, load_transfer, read_styles, restyle,
-    transfer_file, windows)
+    transfer_file, transfer_sound, windows)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,24 @@ def test_as_many_samples_whatever_the_file(violin, tmp_path, rate, channels, n):
         assert (there.samplerate, there.channels) == (rate, channels)
         assert n <= there.frames <= n + 2400 * (suffix == ".mp3")  # mp3 fills its blocks
     assert not list(tmp_path.glob(".part*"))
+
+
+def test_a_wav_that_cannot_count_its_samples_is_an_rf64(violin, tmp_path, monkeypatch):
+    """A wav counts 4 GiB; here the limit is lower."""
+    monkeypatch.setattr("mst.sound.WAV_BYTES", 4000)
+    for n, kind in ((2000, "WAV"), (2001, "RF64")):
+        sf.write(tmp_path / "content.wav", noise(n), RATE)
+        transfer_file(tmp_path / "content.wav", tmp_path / "result.wav", violin, progress=False)
+        there = sf.info(tmp_path / "result.wav")
+        assert (there.format, there.frames) == (kind, n)
+
+
+def test_no_peak_between_samples_clips(violin):
+    """At its own rate the result is below full scale, where samples at the model's are, too."""
+    square = np.sign(np.sin(2 * np.pi * 220.5 * np.arange(2 * 44_100) / 44_100))[:, None]
+    for air in (True, False):
+        result = transfer_sound(square.astype(np.float32), 44_100, violin, air)
+        assert .5 < np.abs(result).max() <= .991
 
 
 def test_refused_in_a_line_and_nothing_is_left(violin, tmp_path):

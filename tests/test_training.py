@@ -61,6 +61,15 @@ def test_short_gradients_make_short_steps():
         assert torch.allclose(a, b, atol=1e-6)
 
 
+def test_a_training_is_on_the_device_that_was_asked_for(monkeypatch):
+    """Also if another was trained on in this process before, and if it is not the first GPU."""
+    line_trainer(device="cpu")
+    monkeypatch.setattr("mst.training.choose_device", lambda name: torch.device(name))
+    monkeypatch.setattr(nn.Module, "to", lambda self, *args, **options: self)
+    trainer = line_trainer(device="cuda:1")
+    assert str(trainer.device) == "cuda:1" and trainer.bf16
+
+
 def test_16_bits_where_asked_for():
     kinds = set()
 
