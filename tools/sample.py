@@ -8,22 +8,21 @@ ships (style), what the shipped weights make of both (result), and the same piec
 """
 import hashlib
 import html
-import json
 import shutil
 import sys
-from pathlib import Path
+from functools import cache
 
 import soundfile as sf
 
 from mst.audio import AudioPreprocessor
 from mst.files import atomic_path
-from mst.ldm import LDM_FILE, LEAD
+from mst.ldm import load_ldm
 from mst.run import project_root, shipped_file
 from mst.scores import SCORES
-from mst.sound import CONTRAST, RATE, STYLES, load_transfer, transfer_sound
+from mst.sound import RATE, STYLES, describe_playing, load_transfer, transfer_sound
 from mst.takes import read_recipe, render_corpus
-from mst.texture import ACCENT, AROUND, FAR, TEXTURE_FILE
-from mst.vocoder import VOCODER_FILE
+from mst.texture import load_texture
+from mst.vocoder import load_vocoder
 
 ROLES = {"content": "content: a piece on the guitar", "style": "style: a clip of a violin",
          "result": "result, by the shipped weights", "twin": "twin: the piece on the violin"}
@@ -31,16 +30,13 @@ PIECE, CONTENT, STYLE, SECONDS = "haydn_opus74no1_movement3", "acoustic_guitar",
 MAX_CLIP = 100_000
 
 
+@cache
 def weights_mark():
-    """What the clips depend on, as text: hashes of the weights and of the style clip, the
-    contrast, how far the mean is led, its accents, and from where on all of the texture is
-    drawn."""
-    names = (LDM_FILE, VOCODER_FILE, TEXTURE_FILE, f"{STYLES}/{STYLE}.flac")
-    hashes = {Path(name).name: hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()[:16]
-              for name in names}
-    return json.dumps(hashes | {"contrast": CONTRAST, "lead": LEAD, "accent": ACCENT,
-                                "around": AROUND,
-                                "far": FAR})
+    """What the clips depend on, as text: weights and numbers of the playing, and the style clip."""
+    ldm = load_ldm()
+    playing = describe_playing(ldm, load_vocoder(), load_texture(ldm=ldm))
+    clip = shipped_file(f"{STYLES}/{STYLE}.flac").read_bytes()
+    return f"{playing}, style clip {hashlib.sha256(clip).hexdigest()[:8]}"
 
 
 def render_sounds():
