@@ -203,6 +203,7 @@ def instrument_measures(case: RulerCase, named: str, judged: str) -> dict[str, f
     return {"heard": heard, "into_violin": heard if case.asked == "violin" else math.nan,
             "judged": float(judged == case.asked) if case.asked in INSTRUMENTS else math.nan}
 
+# %% ../nbs/06c_rulers.ipynb #score-code
 def score_method(method: Method, cases: list[RulerCase], tagger: MusicTagger,
                  judge: SoundJudge) -> dict[str, np.ndarray]:
     "Measures of a method on cases, one value each [N]; `vectors` [N, 200] are musicnn's."
