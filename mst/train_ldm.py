@@ -498,7 +498,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             train_ldm(asked)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{parser.prog}:", *str(error).split(), file=sys.stderr)  # in a line
         return 2
     except KeyboardInterrupt as stop:
         print(f"{parser.prog}: {str(stop) or 'stopped; the same command goes on from here'}",
