@@ -466,7 +466,6 @@ def evaluate(args: argparse.Namespace):
         weights = args.ldm, args.vocoder, args.texture, args.autoencoder
         check_output(args.csv, *filter(None, weights))
         check_writable(args.csv)
-    (run.folder / "numbers" / f"{run.notebook}.json").unlink(missing_ok=True)  # of another call
     folder = corpus_folder(args.corpus)
     ldm = load_ldm(args.ldm, load_autoencoder(args.autoencoder)).to(run.torch_device)
     vocoder, texture = load_vocoder(args.vocoder).to(run.torch_device), None
@@ -479,6 +478,7 @@ def evaluate(args: argparse.Namespace):
     methods |= model_methods(ldm, vocoder, texture, Adaptation(args.adapt), seed=run.seed,
                              num_inference_steps=args.steps, guidance_scale=args.guidance,
                              strength=args.strength)
+    (run.folder / "numbers" / f"{run.notebook}.json").unlink(missing_ok=True)  # of another call
     kept = "no set was finished"
     def keep(rows, printed, numbers):
         nonlocal kept
