@@ -265,9 +265,9 @@ def settle_images(jobs: list, folder: Path, counts: dict, build):
     """Bring the images of the recordings in one folder to the first `counts[stem]`."""
     images = find_images(folder)
     for path, _, _ in jobs:
-        numbers, have = range(counts.get(path.stem, 0)), images.get(path.stem, {})
         if path.stem not in counts:  # it could not be used; its images may be another's
             continue
+        numbers, have = range(counts[path.stem]), images.get(path.stem, {})
         if not set(numbers) <= set(have):
             build(path, folder, have, again=True)
             have = find_images(folder).get(path.stem, {})

@@ -150,6 +150,13 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(tmp_path, ca
     assert "folder is a file" in capsys.readouterr().err
 
 
+def test_a_content_that_is_named_twice_is_refused(folder, capsys):
+    """Also where both names are one object, as of one letter they are."""
+    name = str(folder / "in.wav")
+    assert main([name, name, "--style", "violin", "-o", str(folder / "one.wav")]) == 2
+    assert "several results would go to" in capsys.readouterr().err
+
+
 def test_fewer_attempts_than_none_are_refused(capsys):
     with pytest.raises(SystemExit):
         download_main(["nothing.csv", "--retries", "-1"])
