@@ -1,12 +1,13 @@
 """Does a result sound more like what was asked for with the texture of `mst.texture`, with accents,
-and with how much contrast (`sharpen`)? Real players in rooms, and unheard styles, of the
-development sets; every style is learned once, as `mst_transfer` learns it.
+and by which postfilter (`sharpen`)? Real players in rooms, unheard styles, and rendered pieces, of
+the development sets; every style is learned once, as `mst_transfer` learns it.
 
 Content and style clip of the real players are put into a room each, as whoever records oneself at
 home has one. Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills
 it, and an hour. The report reads the table.
 """
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import measure
@@ -17,20 +18,26 @@ from mst.hearing import SoundJudge
 from mst.ldm import load_ldm
 from mst.players import persona
 from mst.rulers import (
-    RATE, RULERS, ceiling_methods, measure_set, plain_methods, row_name, ruler_cell)
+    RATE, RULERS, Player, ceiling_methods, measure_set, plain_methods, row_name, ruler_cell,
+    twin_cases)
 from mst.run import Run
+from mst.scores import INSTRUMENTS
 from mst.sets import known_vectors, real_sets, ruler_scores, ruler_sets, unheard_cases
-from mst.sound import SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound
+from mst.sound import (
+    CONTRAST, SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound)
 from mst.tagger import MusicTagger
 from mst.texture import ACCENT, load_texture
-from mst.vocoder import load_vocoder
+from mst.vocoder import NEIGHBOURS, load_vocoder, sharpen
 
-WAYS = {  # whether there is a texture, how strong accents are, contrast
-    "plain, contrast .1": (False, 0., .1), "plain": (False, 0., .2), "texture": (True, 0., .2),
-    "accents": (False, ACCENT, .2), "texture, accents, contrast .1": (True, ACCENT, .1),
-    "texture, accents": (True, ACCENT, .2)}
+SHIPS = CONTRAST, NEIGHBOURS
+WAYS = {  # whether there is a texture, how strong accents are, contrast and neighbours in bins
+    "plain": (False, 0., *SHIPS), "texture": (True, 0., *SHIPS),
+    "accents": (False, ACCENT, *SHIPS),
+    "texture, accents, .2 over 31 bins": (True, ACCENT, .2, 31),
+    "texture, accents, .17 over 15 bins": (True, ACCENT, .17, 15),
+    "texture, accents": (True, ACCENT, *SHIPS)}
 KEYS = ("heard", "into_violin", "as_asked", "onset_f1", "mfcc_style", "near", "lsd",
-        "modulation_ratio")
+        "sharpness_ratio", "modulation_ratio", "distance")
 
 
 def in_rooms(cases, seed):
@@ -41,13 +48,16 @@ def in_rooms(cases, seed):
 
 
 def development_sets(run, folder):
-    """Real players at eight places of each recording, and unheard styles on twelve pieces."""
+    """Real players at eight places of each recording; unheard styles, and the rendered set, on
+    twelve pieces."""
     if run.profile == "smoke":
         cases = ruler_sets(run, "dev", 1, 1, None)["rendered"][:3]
         return {"players in rooms": in_rooms(cases, run.seed)}
     cases = real_sets("dev", folder, 8, run.seed)["real players"]
+    scores, fonts = ruler_scores("dev", 12, run), [Player(name) for name in INSTRUMENTS]
     return {"players in rooms": in_rooms(cases, run.seed + 11),
-            "unheard styles": unheard_cases(ruler_scores("dev", 12, run), folder, run.seed)}
+            "unheard styles": unheard_cases(scores, folder, run.seed),
+            "rendered": twin_cases(scores, "fluid", fonts, fonts, run.seed)}
 
 
 def play(cases, ldm, vocoder, texture, adaptation):
@@ -56,11 +66,12 @@ def play(cases, ldm, vocoder, texture, adaptation):
     for case in cases:
         style = load_style(case.style)
         learned, tokens = learn_styles(ldm, [style], adaptation), style_tokens(ldm, style)
-        for way, (textured, amount, contrast) in WAYS.items():
+        for way, (textured, amount, contrast, bins) in WAYS.items():
             transfer = SoundTransfer(learned, vocoder, tokens,
                                      texture=texture if textured else None)
             with (mock.patch("mst.texture.ACCENT", amount),
-                  mock.patch("mst.sound.CONTRAST", contrast)):
+                  mock.patch("mst.sound.CONTRAST", contrast),
+                  mock.patch("mst.vocoder.sharpen", partial(sharpen, bins=bins))):
                 sounds[way].append(transfer_sound(case.content, RATE, transfer)[:, 0])
     return sounds
 

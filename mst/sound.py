@@ -45,7 +45,7 @@ from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
 from .texture import ACCENT, AROUND, FAR, Texture, accent, draw_texture, load_texture
-from .vocoder import Vocoder, fast_griffin_lim, load_vocoder, turning_phase
+from .vocoder import NEIGHBOURS, Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
 RATE, HOP = AUDIO_PRESETS["mst"].sample_rate, AUDIO_PRESETS["mst"].hop_length
@@ -81,7 +81,7 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
 
 # %% ../nbs/07a_sound.ipynb #c096
 STEPS, GUIDANCE, STRENGTH = 4, None, 0.  # of sampling, where nothing else is asked for
-CONTRAST = .2  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
+CONTRAST = .18  # share by which peaks stand higher, in dB: see `sharpen` in notebook 03
 
 class SoundTransfer:
     """Plays sound of any length in another style, window by window; `style` is what
@@ -559,5 +559,5 @@ def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     guidance = GUIDANCE or f"chosen by {LEAD}"
     weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
     return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} over "
-            f"{AROUND} frames and texture from {FAR}, contrast {CONTRAST}, {STYLE_CLIPS} clips, "
-            f"{Adaptation()}")
+            f"{AROUND} frames and texture from {FAR}, contrast {CONTRAST} over {NEIGHBOURS} "
+            f"bins, {STYLE_CLIPS} clips, {Adaptation()}")
