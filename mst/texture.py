@@ -7,7 +7,7 @@ __all__ = ['SUSTAINED', 'BOWED', 'CASTS', 'TEXTURE_FILE', 'FAR', 'ACCENT', 'AROU
            'Texture', 'TextureCritic', 'TextureGAN', 'frozen', 'is_sustained', 'target_weight', 'draw_by_weight',
            'texture_pools', 'cut_examples', 'TextureExamples', 'texture_examples', 'TextureTraining', 'blur',
            'TextureLoss', 'train_texture', 'save_texture', 'load_texture', 'train_shipped_texture', 'texture_share',
-           'draw_texture', 'accent']
+           'draw_texture', 'mean_frames', 'accent']
 
 # %% ../nbs/05g_texture.ipynb #imports
 import random
@@ -389,12 +389,16 @@ def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
 ACCENT = .6  # how much further, where a mean is as far from its style as `FAR` or farther
 AROUND = 15  # frames
 
+def mean_frames(image: Tensor, frames: int) -> Tensor:
+    "Images [B, 1, n_mels, T], each frame the mean of so many around it, an odd number."
+    side = frames // 2
+    return F.avg_pool2d(F.pad(image, (side, side, 0, 0), mode="replicate"), (1, frames), 1)
+
 def accent(image: Tensor, distance: Tensor) -> Tensor:
     """Images [B, 1, n_mels, T] of means with more contrast in time, in [0, 1]: what is above or
     below its mean over `AROUND` frames moves away from it by up to `ACCENT` of the difference, the
     more, the farther the means are from their styles, `distance` [B]. What is within a twentieth
     of silence stays."""
-    side = AROUND // 2
-    around = F.avg_pool2d(F.pad(image, (side, side, 0, 0), mode="replicate"), (1, AROUND), 1)
     amount = ACCENT * texture_share(distance).square().view(-1, 1, 1, 1)
-    return (image + amount * (image - around) * (image > .05)).clamp(0, 1)
+    moved = image - mean_frames(image, AROUND)
+    return (image + amount * moved * (image > .05)).clamp(0, 1)

@@ -124,3 +124,17 @@ def test_what_is_played_is_sharpened(violin, monkeypatch):
     sharp = violin.sound(image, one, None)
     monkeypatch.setattr("mst.sound.CONTRAST", 0.)
     assert not torch.allclose(violin.sound(image, one, None), sharp, rtol=1e-2)
+
+
+def test_what_cannot_be_learned_is_tried_once():
+    """Of ten contents, the second need not wait to hear what the first heard."""
+    tries = []
+    def learn():
+        tries.append(1)
+        raise ValueError("a style could not be learned")
+    transfer = load_transfer("violin", "cpu")
+    transfer.learn = learn
+    for _ in range(3):
+        with pytest.raises(ValueError, match="could not be learned"):
+            transfer_sound(noise(3000), RATE, transfer)
+    assert tries == [1]
