@@ -4,7 +4,7 @@ the development sets; every style is learned once, as `mst_transfer` learns it.
 
 Content and style clip of the real players are put into a room each, as whoever records oneself at
 home has one. Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills
-it, and an hour. The report reads the table.
+it, and over an hour. The report reads the table.
 """
 from dataclasses import replace
 from functools import partial
