@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', 'GUIDANCE', 'STRENGTH', 'CONTRAST', 'NOT_FINITE',
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'WAV_BYTES', 'PASSAGE', 'resample', 'pan_like',
-           'SoundTransfer', 'join_windows', 'raise_again', 'store_pieces', 'write_stored', 'read_stored', 'fit_length',
-           'Levels', 'restyle', 'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style',
-           'style_images', 'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output',
-           'transfer_file', 'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
+           'SoundTransfer', 'join_windows', 'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels',
+           'restyle', 'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images',
+           'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
+           'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
 import math
@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -202,12 +201,10 @@ def ready(self: SoundTransfer) -> LDM:
         try:
             self.ldm, self.learn = self.learn(), None
         except ValueError as error:
-            self.learn = partial(raise_again, error)
+            def again(error=error): raise error
+            self.learn = again
             raise
     return self.ldm
-
-def raise_again(error: Exception):
-    raise error
 
 # %% ../nbs/07a_sound.ipynb #c097
 @patch
