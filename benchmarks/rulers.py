@@ -2,8 +2,11 @@
 what a perfect one would reach. It opens the test sets, so nothing may be chosen by what it says.
 
 Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it. The report
-reads the table, when it was made and by which weights.
+reads the table, when it was made and by which weights. Stopped, it goes on after the sets that it
+has finished, as long as code and weights stay the same.
 """
+import hashlib
+import json
 from datetime import date
 
 import librosa
@@ -11,11 +14,12 @@ import measure
 
 from mst.adapt import Adaptation
 from mst.commands import evaluate_sets, model_methods
+from mst.files import atomic_path
 from mst.ldm import load_ldm
 from mst.recordings import (
     aligned_notes, read_recordings, select_recordings, share_heard)
 from mst.rulers import PRINTED, ceiling_methods, plain_methods, ruler_header
-from mst.run import Run, print_table, shipped_file
+from mst.run import Run, print_table, project_root, shipped_file
 from mst.sets import RECORDINGS
 from mst.sound import describe_playing
 from mst.texture import load_texture
@@ -35,6 +39,20 @@ def alignment_rows(folder):
     return rows
 
 
+def code_digest():
+    "Of the code of `mst` and of the tables it reads, eight hexadecimal digits."
+    digest, root = hashlib.sha256(), project_root()
+    for path in sorted((*root.glob("mst/*.py"), *root.glob("data/*.csv"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def read_finished(path, what):
+    "By name, the sets that a release finished before it was stopped, if it was one of just this."
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    return kept["sets"] if kept.get("of") == what else {}
+
+
 def main(smoke):
     run = Run(profile="smoke" if smoke else "full")
     folder = measure.recordings("rulers", "test", smoke)
@@ -43,15 +61,22 @@ def main(smoke):
     methods = plain_methods(vocoder) | model_methods(
         ldm, vocoder, texture, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)
-    rows, printed, numbers = evaluate_sets(run, "test", folder,
-                                           methods | ceiling_methods(vocoder, ldm))
+    playing = describe_playing(ldm, vocoder, texture)
+    path, what = run.folder / "release.json", f"{playing}, code {code_digest()}, in {folder}"
+    finished = read_finished(path, what)
+    def keep(*_):
+        with atomic_path(path) as part:
+            part.write_text(json.dumps({"of": what, "sets": finished}))
+    rows, printed, numbers = evaluate_sets(
+        run, "test", folder, methods | ceiling_methods(vocoder, ldm), keep, finished)
     if not smoke:
         print_table(("aligned recording", "heard (%)", "half a second later"),
                     alignment_rows(folder))
     results.table("rulers_test_all", ruler_header(), rows)
     measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
                    rulers_test_opened=str(date.today()),
-                   rulers_test_playing=describe_playing(ldm, vocoder, texture))
+                   rulers_test_playing=playing)
+    path.unlink()
     key = "rulers_test_{}_{}_{}".format
     for name in ("rendered", "real_players"):
         pair = [numbers.get(key(name, method, "onset_f1")) for method in

@@ -430,9 +430,11 @@ def model_methods(ldm: LDM, vocoder: Vocoder, texture: Texture | None,
 def evaluate_sets(run: Run, split: str, folder: Path | None,
                   methods: dict[str, Method],
                   keep: Callable[..., None] = lambda rows, printed, numbers: None,
+                  finished: dict[str, tuple] | None = None,  # sets that need not be measured
                   ) -> tuple[list[tuple], list[tuple], dict[str, str]]:
     """Lines of the table of all sets, methods and measures, those that are printed set by set, and
-    their means by name; `keep` is called with what is there after each set."""
+    their means by name; `keep` is called with what is there after each set. The same three of each
+    set go into `finished`, by its name."""
     sets = ruler_sets(run, split, run.pick(1, 4, 8), run.pick(1, 3, 3), folder)
     missing = [name for name in ("sampled makers", "unheard styles", "real players")
                if name not in sets]
@@ -441,20 +443,23 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
               f"{', '.join(missing)} (--corpus or MST_CORPUS names the folder)")
     tagger, judge, rows, printed, numbers = MusicTagger(), SoundJudge(), [], [], {}
     vectors = cache(partial(known_vectors, run, split, tagger))
+    finished = {} if finished is None else finished
     for name, cases in sets.items():
-        with tqdm(total=len(methods), desc=name, disable=None, leave=False) as bar:
-            scores = measure_set(
-                methods | (released_methods(folder) if name == "StarNet" else {}), cases, tagger,
-                judge, vectors() if name in ("unheard styles", "real cello") else None,
-                lambda method: bar.update())
+        if name not in finished:
+            with tqdm(total=len(methods), desc=name, disable=None, leave=False) as bar:
+                scores = measure_set(
+                    methods | (released_methods(folder) if name == "StarNet" else {}), cases,
+                    tagger, judge, vectors() if name in ("unheard styles", "real cello") else None,
+                    lambda method: bar.update())
+            shown = {method: by for method, by in scores.items() if method not in NOT_PRINTED}
+            finished[name] = (ruler_rows(name, cases, scores),
+                              ruler_rows(name, cases, shown, PRINTED),
+                              ruler_numbers(split, name, cases, shown))
+        lines, shown_lines, means = finished[name]
+        rows, printed, numbers = [*rows, *lines], [*printed, *shown_lines], numbers | means
         print(f"\n{name}: {len(cases)} cases of {len({case.recording for case in cases})} "
               "recordings", flush=True)
-        shown = {method: by for method, by in scores.items() if method not in NOT_PRINTED}
-        rows += ruler_rows(name, cases, scores)
-        lines = ruler_rows(name, cases, shown, PRINTED)
-        printed += lines
-        numbers |= ruler_numbers(split, name, cases, shown)
-        print_table(ruler_header(PRINTED), lines)
+        print_table(ruler_header(PRINTED), shown_lines)
         keep(rows, printed, numbers)
     return rows, printed, numbers
 
