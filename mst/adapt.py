@@ -63,7 +63,7 @@ def adapt(ldm: LDM, styles: list[StylePairs], adaptation: Adaptation = Adaptatio
           callback: Callable[[float], None] = lambda loss: None,  # after each step
           ) -> LDM:
     """A copy of a model that has learned from pairs of styles, so many steps of each; the model
-    stays as it is."""
+    stays as it is. ValueError if the loss is not finite."""
     before, ldm = list(ldm.unet.parameters()), copy.deepcopy(ldm)
     unet = ldm.unet.requires_grad_(True)
     optimizer = torch.optim.Adam(unet.parameters())

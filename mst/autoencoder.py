@@ -140,7 +140,7 @@ class Autoencoder(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c015
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    "Peak signal-to-noise ratio in dB of images [B, 1, 128, T] in [0, 1], one value each [B]."
+    "Peak signal-to-noise ratio in dB of images [B, 1, n_mels, T] in [0, 1], one value each [B]."
     return -10 * (x - y).square().flatten(1).mean(1).clamp(min=1e-12).log10()
 
 # %% ../nbs/02_autoencoder.ipynb #c016
@@ -174,7 +174,7 @@ class AutoencoderTraining:
 def compression_loss(x: Tensor, y: Tensor, z: Tensor, feature_loss: nn.Module,
                      config: AutoencoderTraining,
                      perceptual: Tensor | None = None) -> dict[str, Tensor]:
-    """Equation 10 for images `x`, reconstructions `y` [B, 1, 128, T] and latents `z`: the sum as
+    """Equation 10 for images `x`, reconstructions `y` [B, 1, n_mels, T] and latents `z`: the sum as
     `loss`, and its three terms.
 
     `perceptual` is the term of the features, where it is known.
@@ -230,7 +230,7 @@ def get_autoencoder(
 # %% ../nbs/02_autoencoder.ipynb #c078
 @torch.no_grad()
 def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
-    "Images [B, 1, 128, T] through encoder and decoder, clipped to [0, 1]."
+    "Images [B, 1, n_mels, T] through encoder and decoder, clipped to [0, 1]."
     device = next(model.parameters()).device
     return model(images.to(device))[0].clamp(0, 1).cpu()
 

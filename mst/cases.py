@@ -26,8 +26,8 @@ from .takes import render_takes
 # %% ../nbs/06a_cases.ipynb #c007
 @dataclass(frozen=True)
 class Cases:
-    """Test cases as batches: images [N, 1, 128, T] in [0, 1], or sounds [N, samples]; `target` is
-    None where there are no twins."""
+    """Test cases as batches: images [N, 1, n_mels, T] in [0, 1], or sounds [N, samples]; `target`
+    is None where there are no twins."""
     content: Tensor
     style: Tensor
     target: Tensor | None
@@ -48,7 +48,7 @@ class Cases:
 
 # %% ../nbs/06a_cases.ipynb #c009
 def sounding_share(image: Tensor) -> float:
-    "Share of the frames of a mel image [1, 128, T] in [0, 1] that sound: in a band, within 60 dB."
+    "Share of the frames of a mel image [1, n_mels, T] in [0, 1] that sound: a band within 60 dB."
     return (image.amax(-2) > 1 - 60 / 80).float().mean().item()
 
 # %% ../nbs/06a_cases.ipynb #c011
@@ -121,7 +121,7 @@ def benchmark_cases(
         raise ValueError(f"{dataset.root}: no test cases; two instruments with sounding clips are "
                          "needed")
     content, style, sources, names = map(list, zip(*pairs))
-    def stack(indices): return torch.stack([dataset[i][0] for i in indices])  # [N, 1, 128, T]
+    def stack(indices): return torch.stack([dataset[i][0] for i in indices])  # [N, 1, n_mels, T]
     numbers, target = number_clips(dataset), None
     if twins:
         target = stack(numbers[name, dataset.paths[i].name] for i, name in zip(content, names))

@@ -171,7 +171,7 @@ def generate(ldm: LDM,
 
 # %% ../nbs/07_ddim.ipynb #c038
 @torch.no_grad()
-def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1]
+def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
                     style: Tensor | dict[str, Tensor],  # images, or what `encode_style` made
                     t: int | None = None,  # noise the content to it; None: as far as it goes
                     num_inference_steps: int = 50, eta: float = 0.,
@@ -179,7 +179,7 @@ def transfer_images(ldm: LDM, content: Tensor,  # images [B, 1, 128, T] in [0, 1
                     noise: Tensor | None = None,  # added to the content; None: drawn
                     guidance_scale: float = 1.,
                     from_mean: bool = False,  # noise not the content but `estimate_mean` of it
-                    ) -> Tensor:  # images [B, 1, 128, T] in [0, 1]
+                    ) -> Tensor:  # images [B, 1, n_mels, T] in [0, 1]
     "The content, noised to step `t` and denoised again under a style (report, 4.9)."
     z_0, diffusion = ldm.encode(content), ldm.forward_diffusion
     encoded = style if isinstance(style, dict) else ldm.encode_style(style)
@@ -232,10 +232,12 @@ def invert(self: DDIM,
            predict_noise: Callable[[Tensor, Tensor], Tensor],  # as for `sample`
            z_0: Tensor,  # [B, C, H, W]
            ) -> Tensor:  # shaped as z_0, as noisy as at steps[0]
-    """The noisy latent from which `sample` comes back to `z_0`: equation 6, upwards. At least two
-    steps; ValueError if eta is above 0."""
+    """The noisy latent from which `sample` comes back to `z_0`: equation 6, upwards. ValueError
+    if eta is above 0, or there is one step, which would come from clean to clean."""
     if self.eta > 0:
         raise ValueError(f"a walk with fresh noise has no way back: eta must be 0, got {self.eta}")
+    if len(self.steps) < 2:
+        raise ValueError("a walk of one step has no way back: at least two")
     z, levels, alpha_bar = z_0, self.steps[::-1], self.alphas_cumprod
     for t, noisier in zip([levels[0], *levels], levels):  # what is at t, as noisy as at the next
         z_0_pred, noise_pred = estimate_both(predict_noise, z, t)

@@ -46,8 +46,8 @@ def image_mfcc_distance(x: Tensor, y: Tensor) -> Tensor:
 
 # %% ../nbs/06_evaluate.ipynb #c028
 class ImageJudge:
-    """Names the instrument of mel images [B, 1, 128, T] in [0, 1]: the shipped instrument network
-    unless another is given."""
+    """Names the instrument of mel images [B, 1, n_mels, T] in [0, 1]: the shipped instrument
+    network unless another is given."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
         device = choose_device(device)
         self.net = (net or load_instrument_net()).eval().to(device)
@@ -68,7 +68,7 @@ def heard_as(named: list[str], cases: Cases) -> dict[str, np.ndarray]:
                                ("is_content", cases.content_instruments))}
 
 def score_images(images: Tensor, cases: Cases, judge: ImageJudge) -> dict[str, np.ndarray]:
-    """Metrics of results `images` [N, 1, 128, T] for `cases`, one value each [N].
+    """Metrics of results `images` [N, 1, n_mels, T] for `cases`, one value each [N].
 
     `lsd_target` and `psnr_target` only where there are twins; `is_target` and `is_content`, what
     the judge hears, only where it knows all the instruments."""
@@ -84,12 +84,12 @@ def score_images(images: Tensor, cases: Cases, judge: ImageJudge) -> dict[str, n
     return scores
 
 # %% ../nbs/06_evaluate.ipynb #c036
-# content and style [B, 1, 128, T] in [0, 1] to the result [B, 1, 128, T]
+# content and style [B, 1, n_mels, T] in [0, 1] to the result [B, 1, n_mels, T]
 Transfer = Callable[[Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def apply_transfer(transfer: Transfer, cases: Cases, batch_size: int = 32) -> Tensor:
-    """Results [N, 1, 128, T] in [0, 1] of `transfer` on all cases, on the CPU. ValueError if it
+    """Results [N, 1, n_mels, T] in [0, 1] of `transfer` on all cases, on the CPU. ValueError if it
     gives another shape or no number."""
     pairs = zip(cases.content.split(batch_size), cases.style.split(batch_size))
     images = torch.cat([transfer(content, style).float().cpu() for content, style in pairs])
@@ -134,7 +134,7 @@ def forward_pass(ldm: LDM, t: int, seed: int = 0) -> Transfer:
 # %% ../nbs/06_evaluate.ipynb #c045
 @torch.no_grad()
 def through_autoencoder(ldm: LDM, images: Tensor) -> Tensor:
-    "Images [N, 1, 128, T] through the model's encoder and decoder, on the CPU."
+    "Images [N, 1, n_mels, T] through the model's encoder and decoder, on the CPU."
     device = next(ldm.parameters()).device
     return torch.cat([ldm.decode(ldm.encode(batch.to(device))).cpu()
                       for batch in images.split(32)]).clamp(0, 1)
@@ -209,7 +209,7 @@ def style_changes(named: list[str], cases: Cases) -> float:
 
 # %% ../nbs/06_evaluate.ipynb #c072
 def save_sound(run: Run, name: str, image: Tensor) -> tuple[Path, np.ndarray]:
-    """Turn a mel image [1, 128, T] in [0, 1] into sound [N] with a peak of 0.5, write
+    """Turn a mel image [1, n_mels, T] in [0, 1] into sound [N] with a peak of 0.5, write
     `audio/{name}.wav` in the run's folder; gives both."""
     path, audio = run.folder / "audio" / f"{name}.wav", mel_image_to_audio(image, n_iter=32)
     audio = audio * (.5 / max(float(np.abs(audio).max()), 1e-9))
