@@ -10,7 +10,7 @@ from mst.run import Run
 
 
 def main(smoke):
-    run = Run(preset="report", profile="smoke" if smoke else "quick")
+    run = Run(preset="report", profile="smoke" if smoke else "quick", device="cpu")
     num_pairs, batch_size, steps, mean = (8, 4, 6, 2) if smoke else (1200, 16, 600, 50)
     pairs, step = make_steps(run, load_instrument_net().features, num_pairs)
     epochs = -(-steps * batch_size // num_pairs)

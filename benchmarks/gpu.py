@@ -85,7 +85,7 @@ def main(smoke):
     header = ["training", "images/s", "ratio", "of the arithmetic (%)",
               "of the memory traffic, eager (%)", "loading (%)"]
     measure.finish(measure.results(smoke), "gpu", header, [row[:-1] for row in rows],
-                   bench_gpu_ratio=f"{ratio:.1f}")
+                   device="cuda", bench_gpu_ratio=f"{ratio:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the benchmarks share: options, interleaved timing, a description of the machine, and where
 results go."""
 import argparse
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ import torch
 
 os.environ["TQDM_DISABLE"] = "1"  # tables only, no progress
 
+from mst.files import atomic_path
 from mst.recordings import corpus_folder
 from mst.run import Run, print_table
 
@@ -41,16 +43,16 @@ def results(smoke):
                notebook="benchmarks")
 
 
-def machine():
-    """Processor, cores in use, torch and date, in one line."""
+def machine(device="cpu"):
+    """Processor, or GPU where that was the device, cores in use, torch and date, in one line."""
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
-    device = name[1] if name else platform.processor()
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
+    processor = name[1] if name else platform.processor()
+    if torch.device(device).type == "cuda":
+        processor = torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     cores = f"{threads} thread{'s' * (threads > 1)}"
-    return f"{device}, {cores}, torch {torch.__version__}, {date.today()}"
+    return f"{processor}, {cores}, torch {torch.__version__}, {date.today()}"
 
 
 def seconds(function, *args):
@@ -67,11 +69,20 @@ def interleaved(functions, repeats):
     return {name: statistics.median(r[name] for r in rounds) for name in functions}
 
 
-def finish(run, name, header, rows, figure=None, **numbers):
+def forget(run, prefix):
+    """Drop the numbers of an earlier time whose names begin so."""
+    path = run.folder / "numbers" / f"{run.notebook}.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    kept = {name: value for name, value in kept.items() if not name.startswith(prefix)}
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def finish(run, name, header, rows, figure=None, device="cpu", **numbers):
     """Print a table and keep it, with the machine and a figure, for the report."""
     if figure:
         run.save_figure(figure, name)
-    print(machine())
+    print(machine(device))
     print_table(header, rows)
     run.table(f"bench_{name}", header, rows)
-    run.record(**numbers, **{f"bench_{name}_machine": machine()})
+    run.record(**numbers, **{f"bench_{name}_machine": machine(device)})

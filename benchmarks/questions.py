@@ -113,7 +113,8 @@ def features(results, report, smoke, audioset):
         rows[key] = trainer(key, config, with_features)
         weights[f"bench_features_{key}_weights"] = LDMLoss(with_features).features
     table = [(configs[key][0], *texts.values()) for key, texts in rows.items()]
-    measure.finish(results, "features", ("features", *COLUMNS), table, **weights,
+    measure.finish(results, "features", ("features", *COLUMNS), table,
+                   device=report.torch_device, **weights,
                    **trainer.numbers("features", rows), bench_questions_passes=PASSES,
                    bench_questions_places=len(trainer.train_set),
                    bench_questions_cases=len(trainer.scorer.cases),
@@ -128,7 +129,7 @@ def embedding(results, report, smoke):
                           training, trainer.seeds) for name in ("sinusoidal", "learned")}
     measure.finish(results, "embedding", ("embedding of time", *COLUMNS),
                    [(name, *texts.values()) for name, texts in rows.items()],
-                   **trainer.numbers("embedding", rows), bench_questions_seeds=SEEDS)
+                   device=report.torch_device, **trainer.numbers("embedding", rows), bench_questions_seeds=SEEDS)
 
 
 def levels(results, report, smoke):
@@ -155,7 +156,7 @@ def levels(results, report, smoke):
     columns = "minutes", "ratio", "loss", *(f"lsd_{steps}" for steps in STEPS)
     measure.finish(results, "levels", ("levels", "passes", "minutes", "ratio", "loss on noise",
                                        *(f"LSD (dB), {n} step{'s' * (n > 1)}" for n in STEPS)),
-                   rows, bench_levels_pairs=PAIRS,
+                   rows, device=report.torch_device, bench_levels_pairs=PAIRS,
                    **{f"bench_levels_{number}_{passes}_{column}": text
                       for number, passes, *texts in rows for column, text in zip(columns, texts)})
 

@@ -3,10 +3,11 @@ what a perfect one would reach. It opens the test sets, so nothing may be chosen
 
 Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills it. The report
 reads the table, when it was made and by which weights. Stopped, it goes on after the sets that it
-has finished, as long as code and weights stay the same.
+has finished, as long as code, weights and recordings stay the same.
 """
 import hashlib
 import json
+import os
 from datetime import date
 
 import librosa
@@ -39,11 +40,17 @@ def alignment_rows(folder):
     return rows
 
 
-def code_digest():
-    "Of the code of `mst` and of the tables it reads, eight hexadecimal digits."
+def digest_of(folder):
+    """Of all that results depend on, eight hexadecimal digits: code, the tables it reads, weights,
+    judges, and names and sizes of what `folder`, of recordings, holds."""
     digest, root = hashlib.sha256(), project_root()
-    for path in sorted((*root.glob("mst/*.py"), *root.glob("data/*.csv"))):
-        digest.update(path.read_bytes())
+    for pattern in ("mst/*.py", "data/*.csv", "data/pretrained/*.safetensors"):
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.read_bytes())
+    for parent, _, names in sorted(os.walk(folder, followlinks=True)) if folder else ():
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            digest.update(f"{path} {os.stat(path).st_size}".encode())
     return digest.hexdigest()[:8]
 
 
@@ -62,7 +69,7 @@ def main(smoke):
         ldm, vocoder, texture, Adaptation(2) if smoke else Adaptation(), seed=run.seed)
     results = measure.results(smoke)
     playing = describe_playing(ldm, vocoder, texture)
-    path, what = run.folder / "release.json", f"{playing}, code {code_digest()}, in {folder}"
+    path, what = run.folder / "release.json", f"{playing}, {digest_of(folder)}"
     finished = read_finished(path, what)
     def keep(*_):
         with atomic_path(path) as part:
@@ -73,6 +80,7 @@ def main(smoke):
         print_table(("aligned recording", "heard (%)", "half a second later"),
                     alignment_rows(folder))
     results.table("rulers_test_all", ruler_header(), rows)
+    measure.forget(results, "rulers_test_")  # of a set or a cell that is there no longer
     measure.finish(results, "rulers_test", ruler_header(PRINTED), printed, **numbers,
                    rulers_test_opened=str(date.today()),
                    rulers_test_playing=playing)

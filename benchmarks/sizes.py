@@ -149,7 +149,7 @@ def main(smoke, minutes):
     for k, name in enumerate(("autoencoder", "diffusion model")):
         losses = [float(row[7]) for row in rows[k::2]]
         print(f"{name}: loss, as a ratio to that of profile quick: {losses[-1] / losses[0]:.2f}")
-    measure.finish(results, "sizes", HEADER, rows, plot(trainings), **numbers)
+    measure.finish(results, "sizes", HEADER, rows, plot(trainings), quick.torch_device, **numbers)
 
 
 if __name__ == "__main__":

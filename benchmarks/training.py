@@ -137,7 +137,7 @@ def compare(run, layers, num_pairs, batch_size, steps):
 
 
 def main(smoke):
-    run = Run(preset="report", profile="smoke" if smoke else "quick")
+    run = Run(preset="report", profile="smoke" if smoke else "quick", device="cpu")
     sizes = (8, 4, 4) if smoke else (64, 32, 16)
     networks = {"quarter": load_instrument_net().features, "full": vggish_layers()}
     rows, numbers = [], {}

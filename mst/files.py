@@ -53,6 +53,8 @@ def folder_problem(folder: Path) -> int | None:
     "Number of the error that keeps files from being written into `folder`; None if there is none."
     if not folder.is_dir():
         return errno.ENOENT
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return errno.EROFS
     if not os.access(folder, os.W_OK):
         return errno.EACCES
     return None if os.statvfs(folder).f_bavail else errno.ENOSPC
@@ -88,7 +90,7 @@ def make_folder(path) -> Path:
     return path
 
 # %% ../nbs/00a_files.ipynb #34d31265
-PART = f".part-{platform.node()[:32]}-"
+PART = f".part-{sha256(platform.node().encode()).hexdigest()[:12]}-"  # of this machine
 
 def remove_parts(folder: Path) -> None:
     "Delete what killed programs of this machine had begun in `folder`."
@@ -142,10 +144,14 @@ def atomic_path(path):
                                      "another name")
                 yield part
                 os.replace(part, path)
-            except BaseException:
+            except BaseException as error:
+                # said while the part is there: without it a full disk has room again
+                translated = write_error(path, error) if isinstance(error, Exception) else None
                 for undo in (part.unlink, *(folder.rmdir for folder in made)):
                     with suppress(OSError):
                         undo()
+                if translated:
+                    raise translated from error
                 raise
     except Exception as error:
         if translated := write_error(path, error):

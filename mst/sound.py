@@ -35,7 +35,7 @@ from .adapt import Adaptation, StylePairs, adapt, back_translate
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
-from .files import atomic_path, check_output
+from .files import atomic_path, check_output, folder_problem
 from .ldm import (
     LDM, LEAD, estimate_mean, lead_mean, load_ldm, mean_tokens, own_style, style_distance)
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
@@ -474,6 +474,8 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
                 g = sf.SoundFile(os.fsencode(part), "w", f.samplerate, f.channels,
                                  format="RF64" if is_big else None)
             except (sf.LibsndfileError, ValueError) as error:
+                if folder_problem(part.parent):
+                    raise
                 raise ValueError(f"{output}: cannot hold {f.channels} channels at {f.samplerate} "
                                  f"Hz ({error})") from None
             try:

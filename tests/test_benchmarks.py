@@ -40,11 +40,11 @@ def test_a_release_that_was_stopped_measures_no_set_twice(tmp_path, monkeypatch,
     with pytest.raises(KeyboardInterrupt):
         rulers.main(smoke=True)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(rulers, "code_digest", lambda: "another")
+        patch.setattr(rulers, "digest_of", lambda folder: "another")
         rulers.main(smoke=True)
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(rulers, "code_digest", lambda: "another")
+        patch.setattr(rulers, "digest_of", lambda folder: "another")
         rulers.main(smoke=True)
     assert measured == [1, 2, 1, 2, 2]
     said = capsys.readouterr().out

@@ -22,6 +22,7 @@ from mst.files import WriteError, atomic_path, folder_lock
 from mst.images import build_dataset_folder_structure
 from mst.run import project_root
 from mst.scores import read_scores
+from mst.sound import transfer_file
 from mst.takes import render_corpus
 
 SCORES = project_root() / "data" / "scores.csv"
@@ -206,6 +207,31 @@ def test_full_disk(songs, tmp_path):
         assert re.fullmatch(rf"WriteError: {tmp_path}/disk/\w+/\w+/\.?\w+\.{suffix}: not written, "
                             r"the disk is full; make room and start "
                             "again, what is finished stays", line), line
+
+
+def write_sound(path):
+    with atomic_path(path) as part, sf.SoundFile(part, "w", 22_050, 1) as f:
+        f.write(np.zeros(400_000))
+
+
+def full_disk_for_sound(disk, song):
+    for room in (80_000, 0):
+        fill(disk, room)
+        attempt(write_sound, disk / "a.wav")
+        attempt(transfer_file, song, disk / "a.wav", None)  # a transfer that is never asked
+        (disk / "filler").unlink()
+    print(os.listdir(disk))
+
+
+def test_a_disk_that_is_full_of_sound(tmp_path):
+    """From the beginning, or soon: libsndfile itself says "System error"."""
+    (tmp_path / "disk").mkdir()
+    sf.write(tmp_path / "song.wav", np.random.RandomState(0).uniform(-.5, .5, 22_050), 22_050)
+    first, other, *full, left = on_small_disk(full_disk_for_sound, tmp_path / "disk",
+                                              tmp_path / "song.wav")
+    expected = f"WriteError: {tmp_path}/disk/a.wav: not written, the disk is full; "
+    assert all(line.startswith(expected) for line in (first, *full)), (first, full)
+    assert left == "[]" and other.startswith("AttributeError")
 
 
 def read_only(disk, songs):

@@ -70,7 +70,7 @@ def test_runs_only_what_changed(project, capsys):
     assert ran() == []  # a workshop that measures nothing
     run_notebooks.main("smoke", which="all")
     assert "00a_c" in capsys.readouterr().out
-    (project / "mst" / "b.py").write_text("from mst.c import x\n")
+    (project / "mst" / "b.py").write_text("from .c import (\n    x)\n")  # as nbdev writes it
     assert ran() == ["01_b"]
     (project / "mst" / "c.py").write_text("x = 1\n")
     assert ran() == ["01_b"]  # its module imports that one

@@ -60,7 +60,7 @@ def modules_of(texts, lib="mst"):
         path = Path(lib) / f"{(name := names.pop())}.py"
         if name not in found and path.is_file():
             found[name] = re.sub(r"(?m)^# %%.*\n", "", path.read_text(encoding="utf-8"))
-            names += re.findall(rf"(?m)^\s*(?:from|import) {lib}\.(\w+)", found[name])
+            names += re.findall(rf"(?m)^\s*(?:from|import) (?:{lib})?\.(\w+)", found[name])
     return [found[name] for name in sorted(found)]
 
 
@@ -70,10 +70,10 @@ def fingerprint(notebook, before):
     cells = ["".join(c["source"]) for c in code_cells(notebook)]
     own = Path("mst") / f"{notebook.stem.partition('_')[2]}.py"
     parts = [before, *cells, *modules_of([*cells, f"mst.{own.stem}"])]
-    data = [p for pattern in ("*.csv", "pretrained/*.safetensors")
+    data = [p for pattern in ("*.csv", "pretrained/*.safetensors", "pretrained/styles/*.flac")
             for p in sorted(Path("data").glob(pattern))
             # that a later one also reads, the one before has named
-            if any(p.name in text for text in parts)]
+            if any(p.name in text or f"pretrained/{p.parent.name}" in text for text in parts)]
     return hashlib.sha256(b"\0".join([p.encode() for p in parts]
                                      + [p.read_bytes() for p in data])).hexdigest()
 
