@@ -129,7 +129,8 @@ def embedding(results, report, smoke):
                           training, trainer.seeds) for name in ("sinusoidal", "learned")}
     measure.finish(results, "embedding", ("embedding of time", *COLUMNS),
                    [(name, *texts.values()) for name, texts in rows.items()],
-                   device=report.torch_device, **trainer.numbers("embedding", rows), bench_questions_seeds=SEEDS)
+                   device=report.torch_device, **trainer.numbers("embedding", rows),
+                   bench_questions_seeds=SEEDS)
 
 
 def levels(results, report, smoke):
