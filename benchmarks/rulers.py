@@ -42,9 +42,10 @@ def alignment_rows(folder):
 
 def digest_of(folder):
     """Of all that results depend on, eight hexadecimal digits: code, the tables it reads, weights,
-    judges, and names and sizes of what `folder`, of recordings, holds."""
+    judges, style clips, and names and sizes of what `folder`, of recordings, holds."""
     digest, root = hashlib.sha256(), project_root()
-    for pattern in ("mst/*.py", "data/*.csv", "data/pretrained/*.safetensors"):
+    for pattern in ("mst/*.py", "data/*.csv", "data/pretrained/*.safetensors",
+                    "data/pretrained/styles/*.flac"):
         for path in sorted(root.glob(pattern)):
             digest.update(path.read_bytes())
     for parent, _, names in sorted(os.walk(folder, followlinks=True)) if folder else ():

@@ -53,11 +53,12 @@ def folder_problem(folder: Path) -> int | None:
     "Number of the error that keeps files from being written into `folder`; None if there is none."
     if not folder.is_dir():
         return errno.ENOENT
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+    disk = os.statvfs(folder)
+    if disk.f_flag & os.ST_RDONLY:
         return errno.EROFS
     if not os.access(folder, os.W_OK):
         return errno.EACCES
-    return None if os.statvfs(folder).f_bavail else errno.ENOSPC
+    return None if disk.f_bavail else errno.ENOSPC
 
 def error_number(error: Exception, folder: Path) -> int | None:
     "The system's number of `error`, which came up while a file in `folder` was written, or None."
