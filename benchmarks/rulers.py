@@ -50,8 +50,8 @@ def digest_of(folder):
             digest.update(path.read_bytes())
     for parent, _, names in sorted(os.walk(folder, followlinks=True)) if folder else ():
         for name in sorted(names):
-            path = os.path.join(parent, name)
-            digest.update(f"{path} {os.stat(path).st_size}".encode())
+            if os.path.exists(path := os.path.join(parent, name)):  # a link may lead nowhere
+                digest.update(f"{path} {os.stat(path).st_size}".encode())
     return digest.hexdigest()[:8]
 
 

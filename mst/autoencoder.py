@@ -218,7 +218,7 @@ def get_autoencoder(
     def loss_fn(model, batch, generator):
         return compression_loss(batch[0], *model(batch[0]), feature_loss, training)
     settings = {"autoencoder": asdict(config), "training": asdict(training),
-                "images": [len(train_set), len(valid_set)],
+                "images": [train_set.digest(), valid_set.digest()],
                 "feature_network": f"{feature_loss.description}, {weights_digest(feature_loss)}"}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
     history = train_in(folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set,
@@ -296,7 +296,7 @@ def train_on_sound(
                 "psnr": psnr(x, y.clamp(0, 1)).mean()}
     settings = {"autoencoder": asdict(config), "audio": asdict(log_mel.config),
                 "training": asdict(training),
-                "clips": [len(train_set), len(valid_set)]}
+                "clips": [train_set.digest(), valid_set.digest()]}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
     history = train_in(run.folder / folder, training.epochs, model, loss_fn, optimizer, train_set,
                        valid_set, callbacks=[CosineDecay()],

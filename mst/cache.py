@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .audio import AUDIO_PRESETS
 from .data import SpectrogramPairDataset
+from .files import digest
 
 # %% ../nbs/05c_cache.ipynb #kept
 class CachedImages:
@@ -34,6 +35,10 @@ class CachedImages:
 
     def __getitem__(self, numbers: Tensor | slice) -> Tensor:
         return self.images[numbers].float().div(255)
+
+    def digest(self) -> str:
+        "`digest` of the pairs of all data sets, as images."
+        return digest([("images", self.images.cpu()), *(("pairs", p) for p in self.pairs)])
 
 # %% ../nbs/05c_cache.ipynb #learn
 @patch

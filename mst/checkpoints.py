@@ -7,7 +7,6 @@ __all__ = ['FORMAT', 'save_tensors', 'read_safetensors', 'load_tensors', 'weight
            'config_from_dict', 'config_differences', 'optimizer_tensors', 'load_optimizer_tensors', 'weights_digest']
 
 # %% ../nbs/01a_checkpoints.ipynb #imports
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
@@ -18,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from .files import atomic_path
+from .files import atomic_path, digest
 
 # %% ../nbs/01a_checkpoints.ipynb #c007
 FORMAT = 1  # of the files; a reader refuses what is newer
@@ -145,7 +144,5 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 # %% ../nbs/01a_checkpoints.ipynb #c012
 def weights_digest(model: nn.Module) -> str:
     "Eight hexadecimal digits that change with any parameter or buffer of `model`."
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:8]
+    return digest((name, value.detach().cpu().numpy())
+                  for name, value in sorted(model.state_dict().items()))

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader, Dataset, random_split
 
 from .audio import AudioConfig
-from .files import atomic_path, csv_records, folder_lock
+from .files import atomic_path, csv_records, digest, folder_lock
 from .images import build_dataset_folder_structure, find_recordings, parse_chunk_name
 from .run import Run, shipped_file
 from .scores import INSTRUMENTS, SCORES, corpus_pieces
@@ -152,6 +152,11 @@ class SpectrogramDataset(Dataset):
     def __getitem__(self, i: int):
         label, k = self.index[i]
         return self.folders[label][k][0], label
+
+    def digest(self) -> str:
+        "`digest` of all images, with folder and name."
+        return digest((f"{p.parent.name}/{p.name}", f.pixels(k))
+                      for f in self.folders for k, p in enumerate(f.paths))
 
 # %% ../nbs/00_data.ipynb #c229
 def time_blocks(stem: str, n: int) -> dict:

@@ -325,7 +325,8 @@ def download_audio(
     filename: str | None = None,   # with or without suffix; None: the recording's own title
     instrument: str | None = None, # folder beneath `output_path`
 ) -> Path:
-    "Fetch one recording, unless it is there already; its path (listing 2, there a text)."
+    """Fetch one recording, unless there is a file of its name; its path (listing 2, there a
+    text)."""
     if filename is None:
         return self.fetch(youtube_url, instrument=instrument)
     return self.fetch(youtube_url, self.path(filename.removesuffix(self.suffix), instrument))

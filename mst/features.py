@@ -199,7 +199,9 @@ def train_feature_network(run: Run, path: str | Path, epochs: int, batch_size: i
     history = train_in(run.folder / f"features-{epochs}-{width:g}", epochs, net,
                        partial(instrument_loss, to_vggish=to_vggish),
                        torch.optim.AdamW(net.parameters(), 1e-3), train_set, valid_set,
-                       batch_size=batch_size, config=config, seed=run.seed, device=run.torch_device)
+                       batch_size=batch_size,
+                       config=config | {"images": [train_set.digest(), valid_set.digest()]},
+                       seed=run.seed, device=run.torch_device)
     best = min(history.rows, key=lambda row: row["valid_loss"])
     frames = to_vggish.cpu()(
         torch.stack(

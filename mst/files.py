@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
            'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'Tried', 'check_writable',
-           'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records',
+           'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records', 'digest',
            'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
@@ -20,11 +20,13 @@ import re
 import tempfile
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import soundfile as sf
 from filelock import FileLock, Timeout
 
@@ -276,6 +278,14 @@ def csv_records(
     except csv.Error as error:
         raise ValueError(f"{path}, row {row}: not readable as CSV ({error})") from None
     return records
+
+# %% ../nbs/00a_files.ipynb #digest-code
+def digest(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    "Eight hexadecimal digits that change with any name or number of arrays."
+    found = sha256()
+    for name, values in arrays:
+        found.update(name.encode() + np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()[:8]
 
 # %% ../nbs/00a_files.ipynb #caches-code
 def provide_caches():

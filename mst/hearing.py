@@ -203,7 +203,8 @@ def train_judge(run: Run, path: str | Path, epochs: int, batch_size: int = 32) -
     config = {"classes": list(INSTRUMENTS), "width": .25}
     history = train_in(run.folder / f"judge-{epochs}", epochs, net, loss_fn,
                        torch.optim.AdamW(net.parameters(), 1e-3), *sets,
-                       callbacks=[CosineDecay()], batch_size=batch_size, config=config,
+                       callbacks=[CosineDecay()], batch_size=batch_size,
+                       config=config | {"clips": [clips.digest() for clips in sets]},
                        seed=run.seed, device=run.torch_device)
     best = min(history.rows, key=lambda row: row["valid_loss"])
     save_tensors(path, {k: v.cpu().half() for k, v in net.state_dict().items()},

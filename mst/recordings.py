@@ -30,7 +30,7 @@ import pretty_midi
 from tqdm.auto import tqdm
 
 from .download import DownloadErrors, asked_pause, one_line, require_ffmpeg
-from .files import WriteError, atomic_path, csv_records
+from .files import WriteError, atomic_path, csv_records, folder_problem
 from .opening import run_ffmpeg
 
 # %% ../nbs/00k_recordings.ipynb #i-recording
@@ -204,7 +204,12 @@ def fetch_recording(recording: Recording, folder, base: str = RAW, timeout: floa
             raise ValueError(f"another file came than the table names: its SHA-256 begins with "
                              f"{digest[:12]}, not with {recording.sha256[:12]}")
         if options:
-            run_ffmpeg(original, *options, str(part), name=recording.source_path)
+            try:
+                run_ffmpeg(original, *options, str(part), name=recording.source_path)
+            except ValueError:
+                if problem := folder_problem(part.parent):  # the disk is full
+                    raise OSError(problem, os.strerror(problem)) from None
+                raise
     return target
 
 # %% ../nbs/00k_recordings.ipynb #i-tables

@@ -93,17 +93,16 @@ def folder(self: Run) -> Path:
 
 # %% ../nbs/00b_run.ipynb #9846754f
 def choose_device(name: str = "auto") -> torch.device:
-    "The device to compute on: cpu, cuda, mps or auto. ValueError if it is unknown or not there."
+    "The device to compute on: cpu, cuda or auto. ValueError if it is unknown or not there."
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
         device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"unknown device {str(name)!r:.40}: known are cpu, cuda, auto")
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(),
-             "mps": int(torch.backends.mps.is_available())}[device.type]
+    count = 1 if device.type == "cpu" else torch.cuda.device_count()
     if (device.index or 0) >= count:
         there = f"torch sees {count} of them" if count else "torch sees no GPU"
         raise ValueError(f"device {device}: {there} here; use device=auto or cpu")

@@ -279,7 +279,8 @@ def train_ldm(run: Run, training: LDMTraining | None = None,
     loss_fn = LDMLoss(training, run.torch_device, kept=kept)
     kept.precompute(ldm.encoder, loss_fn.feature_loss, bf16)
     networks = {"autoencoder": weights_digest(autoencoder), "features": loss_fn.features}
-    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks}
+    settings = {"ldm": asdict(config), "training": asdict(training), "networks": networks,
+                "images": kept.digest()}
     callbacks = [ReduceLROnPlateau(), *([EMA(training.ema_decay)] if training.ema_decay else [])]
     optimizer = torch.optim.AdamW([p for p in ldm.parameters() if p.requires_grad],
                                   training.learning_rate, fused=True)
@@ -358,6 +359,8 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
         settings["start"] = weights_digest(start)
     if isinstance(train_set, EtudePool):
         settings["recordings"] = [place.name for place in train_set.places]
+    else:
+        settings["images"] = [train_set.digest(), valid_set.digest()]
     trained = [p for p in ldm.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, training.learning_rate, betas=(.9, .99), fused=True)
     steps = training.epochs * math.ceil(len(train_set) / training.batch_size)

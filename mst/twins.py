@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel, random_curves
 from .autoencoder import random_headroom
 from .data import prepare_corpus, select_images
+from .files import digest
 from .players import change_speed
 from .processes import keep_memory
 from .run import Run
@@ -69,18 +70,14 @@ class TwinImages(Dataset):
             for name, recordings in sorted(by_name.items()):
                 self.add_piece(name, recordings)
 
-    def add_piece(self, name: str, recordings: dict):
-        "A piece, and its places, one every `frames` frames."
-        shortest = min(image.shape[1] for images in recordings.values() for image in images)
-        if shortest < self.frames:
-            raise ValueError(f"{name} has {shortest} frames and a clip {self.frames}: "
-                             "take longer recordings")
-        number = len(self.pieces)
-        self.places += [(number, k * self.frames) for k in range(shortest // self.frames)]
-        self.pieces.append((name, recordings))
-
     def __len__(self): return len(self.places)
     def __getitem__(self, i: int) -> int: return i
+
+    def digest(self) -> str:
+        "`digest` of all images, with piece, take and instrument."
+        return digest((f"{name} {player} {speed}", image) for name, recordings in self.pieces
+                      for player, images in recordings.items()
+                      for speed, image in enumerate(images))
 
 # %% ../nbs/05a_twins.ipynb #images-of
 @patch
@@ -96,6 +93,17 @@ def images_of(self: TwinImages, take: str, paths: dict[Path, str], semitones: tu
         made = list(tqdm(pool.map(images, paths), f"images of {take}", len(paths),
                          unit="recording", delay=1))
     return zip(paths.items(), made)
+
+@patch
+def add_piece(self: TwinImages, name: str, recordings: dict):
+    "A piece, and its places, one every `frames` frames."
+    shortest = min(image.shape[1] for images in recordings.values() for image in images)
+    if shortest < self.frames:
+        raise ValueError(f"{name} has {shortest} frames and a clip {self.frames}: "
+                         "take longer recordings")
+    number = len(self.pieces)
+    self.places += [(number, k * self.frames) for k in range(shortest // self.frames)]
+    self.pieces.append((name, recordings))
 
 # %% ../nbs/05a_twins.ipynb #c041c
 def draw_blend_shares(rng: random.Random, blends: float, bands: int) -> Tensor | None:

@@ -299,7 +299,7 @@ def train_vocoder(run: Run, config: VocoderConfig, training: VocoderTraining, fo
     # those come after the network
     network = {k: v for k, v in asdict(config).items() if k not in ("updates", "n_iter")}
     settings = {"vocoder": network, "training": asdict(training),
-                "clips": [len(train_set), len(valid_set)],
+                "clips": [train_set.digest(), valid_set.digest()],
                 "autoencoder": weights_digest(autoencoder) if through else ""}
     optimizer = torch.optim.AdamW(vocoder.net.parameters(), training.learning_rate,
                                   betas=(.8, .99), fused=True)

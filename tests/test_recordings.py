@@ -273,6 +273,14 @@ def test_a_full_disk_ends_it(site, tmp_path, monkeypatch):
         fetch_recordings(rows, tmp_path / "out", site.base)
 
 
+@needs_ffmpeg
+def test_a_disk_that_is_full_when_a_note_is_converted_ends_it(site, sines, tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "folder_problem", lambda folder: 28)
+    monkeypatch.setattr(recordings, "ffmpeg_options", lambda recording: ["-c:a", "no such codec"])
+    with pytest.raises(WriteError, match="58.flac: not written, the disk is full"):
+        fetch_recordings(sines, tmp_path / "out", site.base)
+
+
 def test_pauses_between_rows(site, tmp_path, waits):
     fetch_recordings([offer(site, f"{i}.txt") for i in range(3)], tmp_path / "out", site.base)
     assert waits == [0, .2, .2]
