@@ -165,7 +165,7 @@ def test_a_seed_too_long_in_python():
 
 
 @pytest.mark.parametrize("device, reason", [
-    ("cuda", "torch sees"), ("cuda:99", "torch sees"), ("mps:7", "torch sees"),
+    ("cuda", "torch sees"), ("cuda:99", "torch sees"), ("mps:7", "known are cpu, cuda, auto"),
     ("meta", "unknown device 'meta'"), ("abacus", "unknown device 'abacus'"), ("cpu:9", "torch")])
 def test_one_function_chooses_devices(folder, capsys, monkeypatch, device, reason):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

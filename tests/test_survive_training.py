@@ -5,11 +5,16 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from conftest import BIN, ROOT, free_port, run
 
+from mst import autoencoder
 from mst.checkpoints import load_tensors
+from mst.data import Corpus
+from mst.run import Run
 
 # A small model of preset mst on random images, with all that a training has: two networks, an
 # average, a schedule, dropped styles.
@@ -305,3 +310,20 @@ def test_from_a_notebook(tmp_path):
                   "debug_launcher(work, (sys.argv[1:],), num_processes=2)", *arguments)
     assert done.returncode == 0, done.stderr
     assert load_tensors(tmp_path / "smoke" / "ldm" / "last.safetensors")[1]["epoch"] == 2
+
+
+def test_a_training_goes_on_only_with_the_data_that_it_began_with(tmp_path, monkeypatch):
+    """As many images as before, with the names of before, are not enough."""
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 2, 128, 130), np.uint8)
+    for name, images in zip(("harp", "piano"), pixels):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for piece, image in zip("ab", images):
+            Image.fromarray(image).save(tmp_path / "images" / name / f"{piece}_chunk0.png")
+    corpus = Corpus(tmp_path, tmp_path / "images", {"train": ["a"], "val": ["b"]}, [])
+    monkeypatch.setattr(autoencoder, "prepare_corpus", lambda run: corpus)
+    trial = Run(profile="smoke", device="cpu", out=str(tmp_path / "runs"))
+    (_, first), (_, again) = (autoencoder.get_autoencoder(trial) for _ in range(2))
+    assert first.rows == again.rows and len(first.rows) == 2
+    Image.fromarray(pixels[0, 1]).save(tmp_path / "images" / "harp" / "a_chunk0.png")
+    with pytest.raises(ValueError, match=r"with other settings \(images: .*delete it or choose"):
+        autoencoder.get_autoencoder(trial)
