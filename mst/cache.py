@@ -38,7 +38,8 @@ class CachedImages:
 
     def digest(self) -> str:
         "`digest` of the pairs of all data sets, as images."
-        return digest([("images", self.images.cpu()), *(("pairs", p) for p in self.pairs)])
+        return digest([("images", self.images.cpu()), *(("pairs", p) for p in self.pairs),
+                       (str(self.labels), [])])
 
 # %% ../nbs/05c_cache.ipynb #learn
 @patch
