@@ -218,7 +218,8 @@ def get_autoencoder(
     def loss_fn(model, batch, generator):
         return compression_loss(batch[0], *model(batch[0]), feature_loss, training)
     settings = {"autoencoder": asdict(config), "training": asdict(training),
-                "images": [train_set.digest(), valid_set.digest()],
+                "images": [len(train_set), len(valid_set)],
+                "data": [train_set.digest(), valid_set.digest()],
                 "feature_network": f"{feature_loss.description}, {weights_digest(feature_loss)}"}
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, fused=True)
     history = train_in(folder, training.epochs, model, loss_fn, optimizer, train_set, valid_set,
