@@ -44,7 +44,8 @@ from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
 from .takes import render_takes
-from .texture import ACCENT, AROUND, FAR, Texture, accent, draw_texture, load_texture
+from .texture import (
+    ACCENT, AROUND, FAR, MOST, Texture, accent, draw_texture, load_texture)
 from .vocoder import NEIGHBOURS, Vocoder, fast_griffin_lim, load_vocoder, turning_phase
 
 # %% ../nbs/07a_sound.ipynb #c093
@@ -567,5 +568,5 @@ def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     guidance = GUIDANCE or f"chosen by {LEAD}"
     weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
     return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} over "
-            f"{AROUND} frames and texture from {FAR}, contrast {CONTRAST} over {NEIGHBOURS} "
-            f"bins, {STYLE_CLIPS} clips, {Adaptation()}")
+            f"{AROUND} frames and texture from {FAR}, motion by up to {MOST}, contrast {CONTRAST} "
+            f"over {NEIGHBOURS} bins, {STYLE_CLIPS} clips, {Adaptation()}")
