@@ -41,8 +41,9 @@ def alignment_rows(folder):
 
 
 def digest_of(folder):
-    """Of all that results depend on, eight hexadecimal digits: code, the tables it reads, weights,
-    judges, style clips, and names and sizes of what `folder`, of recordings, holds."""
+    """Of what results depend on, eight hexadecimal digits: the package's code, the tables it reads,
+    weights, judges that ship, style clips, and names and sizes of what `folder`, of recordings,
+    holds. Soundfonts and installed packages are not among it."""
     digest, root = hashlib.sha256(), project_root()
     for pattern in ("mst/*.py", "data/*.csv", "data/pretrained/*.safetensors",
                     "data/pretrained/styles/*.flac"):
@@ -51,7 +52,8 @@ def digest_of(folder):
     for parent, _, names in sorted(os.walk(folder, followlinks=True)) if folder else ():
         for name in sorted(names):
             if os.path.exists(path := os.path.join(parent, name)):  # a link may lead nowhere
-                digest.update(f"{path} {os.stat(path).st_size}".encode())
+                place = os.path.relpath(path, folder)
+                digest.update(f"{place} {os.stat(path).st_size}".encode())
     return digest.hexdigest()[:8]
 
 

@@ -113,7 +113,8 @@ def transfer_parser() -> argparse.ArgumentParser:
              "1, noise alone (%(default)s)")
     add("--texture", action=argparse.BooleanOptionalAction, default=True,
         help="draw what a bow or a breath moves, the more, the less the model's own mean sounds "
-             "like the style; with --strength nothing is drawn (on)")
+             "like the style, and make what the mean has of it as large; with --strength neither "
+             "(on)")
     add("--seed", type=parse_seed, default=0, help="of the learning and of the noise (%(default)s)")
     add("--air", action=argparse.BooleanOptionalAction, default=True,
         help="keep the content's own sound above 11 kHz, where the model has none, as much louder "

@@ -281,7 +281,7 @@ def csv_records(
 
 # %% ../nbs/00a_files.ipynb #digest-code
 def digest(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
-    "Eight hexadecimal digits that change with any name or number of arrays."
+    "Eight hexadecimal digits of the names of arrays and of their numbers; shapes do not count."
     found = sha256()
     for name, values in arrays:
         found.update(name.encode())

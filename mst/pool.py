@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from . import files
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .callbacks import Callback
 from .etudes import (
@@ -300,6 +301,12 @@ def put_places(self: EtudePool):
             sounds = persona(place.sound[None].to(ensemble.device), generator, plain=.4)
             self.put(group, row, Performance(sounds, (place.instrument,), ("real",)), kind)
             group, row = group + 1, row + 1
+
+@patch
+def digest(self: EtudePool) -> str:
+    "`files.digest` of the places of recordings; what is played anew depends on the seed alone."
+    return files.digest((place.name, values) for place in self.places
+                        for values in (place.sound, () if place.notes is None else place.notes))
 
 # %% ../nbs/05e_pool.ipynb #keep-code
 @patch

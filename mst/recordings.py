@@ -13,9 +13,9 @@ __all__ = ['KINDS', 'SPLITS', 'OPTIONAL', 'RAW', 'ALIGNED_VELOCITY', 'EARLY', 'U
 import csv
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from http.client import HTTPException
@@ -30,7 +30,7 @@ import pretty_midi
 from tqdm.auto import tqdm
 
 from .download import DownloadErrors, asked_pause, one_line, require_ffmpeg
-from .files import WriteError, atomic_path, csv_records, folder_problem
+from .files import WriteError, atomic_path, csv_records
 from .opening import run_ffmpeg
 
 # %% ../nbs/00k_recordings.ipynb #i-recording
@@ -191,25 +191,23 @@ def fetch_recording(recording: Recording, folder, base: str = RAW, timeout: floa
                     retries: int = 2) -> Path:
     """Path of a recording in `folder`, fetched and converted unless it is there.
 
-    ValueError if what came is not what the table says, OSError if nothing came.
+    ValueError if what came is not what the table says, OSError if nothing came, WriteError if it
+    cannot be kept.
     """
     target, options = Path(folder) / recording.path, ffmpeg_options(recording)
     if target.is_file():
         return target
-    suffix = Path(recording.source_path).suffix
-    with atomic_path(target) as part, tempfile.TemporaryDirectory() as temporary:
-        original = Path(temporary, f"original{suffix}") if options else part
+    with atomic_path(target) as part, ExitStack() as stack:
+        original = part
+        if options:  # beside it, under a name that is swept away if this is killed
+            original = part.with_name(f"{part.name}{Path(recording.source_path).suffix}")
+            stack.callback(original.unlink, missing_ok=True)
         digest = download_file(recording_url(recording, base), original, timeout, retries)
         if recording.sha256 not in ("", digest):
             raise ValueError(f"another file came than the table names: its SHA-256 begins with "
                              f"{digest[:12]}, not with {recording.sha256[:12]}")
         if options:
-            try:
-                run_ffmpeg(original, *options, str(part), name=recording.source_path)
-            except ValueError:
-                if problem := folder_problem(part.parent):  # the disk is full
-                    raise OSError(problem, os.strerror(problem)) from None
-                raise
+            run_ffmpeg(original, *options, str(part), name=recording.source_path)
     return target
 
 # %% ../nbs/00k_recordings.ipynb #i-tables

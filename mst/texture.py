@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from .callbacks import EMA, CosineDecay
 from .checkpoints import (
     config_from_dict, load_tensors, load_weights, save_tensors, weights_digest)
+from .files import digest
 from .ldm import LDM, LEAD, lead_mean, load_ldm, mean_tokens, own_style
 from .pool import VALIDATION, Ensemble, EtudePool, recorded_places
 from .recordings import corpus_folder
@@ -202,14 +203,17 @@ class TextureExamples(Dataset):
     is a number among those whose target is sustained. ValueError where all are, or none is."""
     def __init__(self, examples: dict[str, Tensor], device: str | torch.device, info: dict):
         self.tensors = {name: values.to(device) for name, values in examples.items()}
-        sustained, self.info = self.tensors.pop("sustained"), info
-        self.moving, self.still = sustained.nonzero()[:, 0], (~sustained).nonzero()[:, 0]
+        moves, self.info = self.tensors["sustained"], info
+        self.moving, self.still = (which.nonzero()[:, 0] for which in (moves, ~moves))
         if not (len(self.moving) and len(self.still)):
             raise ValueError(f"a texture learns from targets that are sustained and from others; "
                              f"here are {len(self.moving)} and {len(self.still)}: cut more")
 
     def __len__(self): return len(self.moving)
     def __getitem__(self, i: int) -> int: return i
+
+    def digest(self) -> str:  # of all examples
+        return digest((name, values.cpu()) for name, values in self.tensors.items())
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         "Of examples [B]: means and targets [B, 1, n_mels, 128] in [0, 1], styles [B, size]."
@@ -326,7 +330,8 @@ def train_texture(run: Run, training: TextureTraining, folder: str, train_set: T
         [{"params": gan.texture.parameters(), "lr": training.learning_rate},
          {"params": gan.critic.parameters(), "lr": training.critic_rate}], betas=(.6, .95))
     settings = {"texture": asdict(config), "training": asdict(training),
-                "examples": {**train_set.info, "train": len(train_set), "valid": len(valid_set)}}
+                "examples": train_set.info | {"train": train_set.digest(),
+                                              "valid": valid_set.digest()}}
     history = train_in(
         run.folder / folder, training.epochs, gan, TextureLoss(training, train_set, valid_set),
         optimizer, train_set, valid_set, callbacks=[CosineDecay(), EMA(training.ema_decay)],
@@ -389,8 +394,8 @@ def mean_frames(image: Tensor, frames: int) -> Tensor:
 
 def match_motion(image: Tensor, drawn: Tensor) -> Tensor:
     """Images [B, 1, n_mels, T] whose motion, what their means over nine frames leave of them, is in
-    every band as large as that of images `drawn`, over the second around each frame: where it is
-    smaller, it is scaled, to `MOST` times its size or less."""
+    every band about as large as that of images `drawn`, over the second around each frame: where it
+    is smaller, it is scaled, to `MOST` times its size or less; where there is none, none comes."""
     motion, other = (x - mean_frames(x, 9) for x in (image, drawn))
     size, asked = (mean_frames(x.square(), 43).clamp(min=1e-8) for x in (motion, other))
     return image + ((asked / size).sqrt().clamp(1, MOST) - 1) * motion
@@ -400,8 +405,8 @@ def match_motion(image: Tensor, drawn: Tensor) -> Tensor:
 def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
                  distance: Tensor) -> Tensor:
     """Images [B, 1, n_mels, T] of means, T in fours, with what moves, in [0, 1]: the more of it is
-    drawn from noise, the farther the means are from their styles, `distance` [B]; how large it is
-    does not depend on that (`match_motion`)."""
+    drawn from noise, the farther the means are from their styles, `distance` [B]; what they have of
+    their own is made as large as all of it would be (`match_motion`)."""
     drawn = texture(image, style, noise)
     share = texture_share(distance).view(-1, 1, 1, 1)
     return match_motion(image.lerp(drawn, share).clamp(0, 1), drawn).clamp(0, 1)

@@ -358,7 +358,7 @@ def train_on_twins(run: Run, config: LDMConfig, training: LDMTraining, folder: s
     if start:
         settings["start"] = weights_digest(start)
     if isinstance(train_set, EtudePool):
-        settings["recordings"] = [place.name for place in train_set.places]
+        settings["recordings"] = train_set.digest()
     else:
         settings["images"] = [train_set.digest(), valid_set.digest()]
     trained = [p for p in ldm.parameters() if p.requires_grad]

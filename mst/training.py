@@ -351,8 +351,8 @@ def check_settings(info: dict, trainer: Trainer, folder: str | Path):
     "ValueError, in one line, if a checkpoint with header `info` is of another training."
     if lines := config_differences(info["config"] | {"seed": info["seed"]},
                                    trainer.config | {"seed": trainer.seed}):
-        raise ValueError(f"{folder} holds a training with other settings ({'; '.join(lines)}): "
-                         "delete it or choose another `out`")
+        raise ValueError(f"{folder} holds a training with other settings or data "
+                         f"({'; '.join(lines)}): delete it or choose another `out`")
 
 # %% ../nbs/01_training.ipynb #c049
 def restore(trainer: Trainer, tensors: dict[str, Tensor], info: dict, path: Path):

@@ -133,6 +133,19 @@ def test_a_flac_longer_than_its_header_says(encoded, plain):
     assert np.array_equal(samples(path), samples(plain))
 
 
+def test_no_room_for_samples(tmp_path, monkeypatch):
+    """FFmpeg may say so and end with 0: what it wrote still lay in its buffer."""
+    stub, sound = tmp_path / "bin" / "ffmpeg", tmp_path / "sound.m4a"
+    stub.parent.mkdir()
+    stub.write_text("#!/bin/sh\necho 'Error writing trailer: No space left on device' >&2\n")
+    stub.chmod(0o755)
+    sound.write_bytes(bytes(64))
+    monkeypatch.setenv("PATH", str(stub.parent), prepend=":")
+    with pytest.raises(ValueError, match="sound.m4a: there is no room for its samples in .*TMPDIR"):
+        with open_sound(sound):
+            pass
+
+
 def test_a_wav_with_much_behind_its_sound(plain, encoded, monkeypatch):
     mp3 = encoded("mp3")
     path, extra = plain.with_name("tagged.wav"), b"id3 " + struct.pack("<I", 90_000) + bytes(90_000)

@@ -273,12 +273,23 @@ def test_a_full_disk_ends_it(site, tmp_path, monkeypatch):
         fetch_recordings(rows, tmp_path / "out", site.base)
 
 
-@needs_ffmpeg
+FULL = """#!/bin/sh
+for output; do :; done
+echo "[out#0/flac @ 0x1] [error] Error writing trailer: No space left on device" >&2
+: > "$output"
+"""
+
+
 def test_a_disk_that_is_full_when_a_note_is_converted_ends_it(site, sines, tmp_path, monkeypatch):
-    monkeypatch.setattr(recordings, "folder_problem", lambda folder: 28)
-    monkeypatch.setattr(recordings, "ffmpeg_options", lambda recording: ["-c:a", "no such codec"])
+    """FFmpeg ends with 0 where all that it wrote waits in its buffer."""
+    ffmpeg = tmp_path / "bin" / "ffmpeg"
+    ffmpeg.parent.mkdir()
+    ffmpeg.write_text(FULL)
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ffmpeg.parent), prepend=":")
     with pytest.raises(WriteError, match="58.flac: not written, the disk is full"):
         fetch_recordings(sines, tmp_path / "out", site.base)
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
 
 
 def test_pauses_between_rows(site, tmp_path, waits):

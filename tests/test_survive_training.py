@@ -325,5 +325,5 @@ def test_a_training_goes_on_only_with_the_data_that_it_began_with(tmp_path, monk
     (_, first), (_, again) = (autoencoder.get_autoencoder(trial) for _ in range(2))
     assert first.rows == again.rows and len(first.rows) == 2
     Image.fromarray(pixels[0, 1]).save(tmp_path / "images" / "harp" / "a_chunk0.png")
-    with pytest.raises(ValueError, match=r"with other settings \(data: .*delete it or choose"):
+    with pytest.raises(ValueError, match=r"or data \(data: .*delete it or choose"):
         autoencoder.get_autoencoder(trial)
