@@ -304,8 +304,8 @@ def put_places(self: EtudePool):
 
 @patch
 def digest(self: EtudePool) -> str:
-    "`files.digest` of the places of recordings; what is played anew depends on the seed alone."
-    return files.digest((place.name, values) for place in self.places
+    "`files.digest` of the places of recordings: of names, instruments, sounds and notes."
+    return files.digest((f"{place.name} {place.instrument}", values) for place in self.places
                         for values in (place.sound, () if place.notes is None else place.notes))
 
 # %% ../nbs/05e_pool.ipynb #keep-code

@@ -133,11 +133,20 @@ def test_a_flac_longer_than_its_header_says(encoded, plain):
     assert np.array_equal(samples(path), samples(plain))
 
 
+def test_a_title_is_no_complaint(encoded, tmp_path):
+    """FFmpeg prints names and tags beside its errors."""
+    path = tmp_path / "No space left on device.m4a"
+    ffmpeg("-i", encoded("m4a"), "-c", "copy", "-metadata", "title=No space left on device", path)
+    with open_sound(path) as f:
+        assert not f.cut and f.frames > N - 3000
+
+
 def test_no_room_for_samples(tmp_path, monkeypatch):
     """FFmpeg may say so and end with 0: what it wrote still lay in its buffer."""
     stub, sound = tmp_path / "bin" / "ffmpeg", tmp_path / "sound.m4a"
     stub.parent.mkdir()
-    stub.write_text("#!/bin/sh\necho 'Error writing trailer: No space left on device' >&2\n")
+    stub.write_text("#!/bin/sh\n"
+                    "echo '[out#0] [error] Error writing trailer: No space left on device' >&2\n")
     stub.chmod(0o755)
     sound.write_bytes(bytes(64))
     monkeypatch.setenv("PATH", str(stub.parent), prepend=":")
