@@ -171,6 +171,10 @@ def test_recordings_stay_in_the_pool_and_etudes_go(corpus):
     assert pool.newest == 6 and pool.kinds.tolist().count(ETUDE) == 2
     rows = pool.rows[2:].tolist()
     assert torch.equal(before[min(rows):], pool.images[min(rows):])
+    louder = [place._replace(sound=2 * place.sound) for place in places]
+    others = [EtudePool(Tones(), 8, size=2, places=of, lengths=((128, 128),))
+              for of in (places, louder, places[1:])]
+    assert [other.digest() == pool.digest() for other in others] == [True, False, False]
 
 
 def test_a_pool_goes_on_where_it_was():
