@@ -60,10 +60,10 @@ def ffmpeg_errors(said: str) -> list[str]:
 
 def ffmpeg_reason(said: str) -> str:
     """Why FFmpeg gave up, of what it `said` on standard error."""
-    for sign, reason in FFMPEG_REASONS.items():
-        if sign in said:
-            return reason
     errors = ffmpeg_errors(said)
+    for sign, reason in FFMPEG_REASONS.items():
+        if any(sign in line for line in errors):
+            return reason
     return errors[-1].split("] ")[-1].split(": ")[-1] if errors else "ffmpeg failed"
 
 # %% ../nbs/00d_opening.ipynb #run-ffmpeg

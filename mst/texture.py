@@ -383,7 +383,6 @@ def texture_share(distance: Tensor) -> Tensor:
     "How much of the texture is drawn on means so far from their styles [B], from 0 to 1."
     return (distance / FAR).clamp(max=1)
 
-
 # %% ../nbs/05g_texture.ipynb #motion-code
 MOST = 4.  # times as large a motion may become
 
@@ -400,7 +399,6 @@ def match_motion(image: Tensor, drawn: Tensor) -> Tensor:
     size, asked = (mean_frames(x.square(), 43).clamp(min=1e-8) for x in (motion, other))
     return image + ((asked / size).sqrt().clamp(1, MOST) - 1) * motion
 
-
 # %% ../nbs/05g_texture.ipynb #drawn-code
 def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
                  distance: Tensor) -> Tensor:
@@ -410,7 +408,6 @@ def draw_texture(texture: Texture, image: Tensor, style: Tensor, noise: Tensor,
     drawn = texture(image, style, noise)
     share = texture_share(distance).view(-1, 1, 1, 1)
     return match_motion(image.lerp(drawn, share).clamp(0, 1), drawn).clamp(0, 1)
-
 
 # %% ../nbs/05g_texture.ipynb #accent-code
 ACCENT = .6  # how much further, where a mean is as far from its style as `FAR` or farther
