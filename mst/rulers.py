@@ -35,7 +35,7 @@ from .render import play_samples, render_notes
 from .scores import INSTRUMENTS, RENDER_RATE, Score
 from .tagger import MusicTagger, name_instruments
 from .takes import ALL_INSTRUMENTS, transpose_notes
-from .vocoder import Vocoder
+from .vocoder import ITERATIONS, Vocoder
 
 # %% ../nbs/06c_rulers.ipynb #case-code
 RATE, SECONDS = RENDER_RATE, 6
@@ -142,7 +142,8 @@ def vocode(image: Tensor, original: np.ndarray, vocoder: Vocoder,
            contrast: float = 0.) -> np.ndarray:
     """The sound of an image [1, 1, n_mels, T], as long and as loud as the original [N];
     sharpened by `contrast` (see `sharpen`)."""
-    sound = vocoder(image.to(vocoder.net.bands.device), contrast=contrast)[0].cpu().numpy()
+    image = image.to(vocoder.net.bands.device)
+    sound = vocoder(image, n_iter=ITERATIONS, contrast=contrast)[0].cpu().numpy()
     return match_level(librosa.util.fix_length(sound, size=len(original)), original)
 
 def equalise(content: np.ndarray, style: np.ndarray, vocoder: Vocoder) -> np.ndarray:

@@ -46,7 +46,8 @@ from .scores import INSTRUMENTS
 from .takes import render_takes
 from .texture import (
     ACCENT, AROUND, FAR, MOST, Texture, accent, draw_texture, load_texture)
-from .vocoder import NEIGHBOURS, Vocoder, fast_griffin_lim, load_vocoder, turning_phase
+from .vocoder import (
+    ITERATIONS, NEIGHBOURS, Vocoder, fast_griffin_lim, load_vocoder, turning_phase)
 
 # %% ../nbs/07a_sound.ipynb #c093
 RATE, HOP = AUDIO_PRESETS["mst"].sample_rate, AUDIO_PRESETS["mst"].hop_length
@@ -183,7 +184,7 @@ def sound(self: SoundTransfer, image: Tensor, reference: Tensor, before: Tensor 
     if before is not None:
         phase = phase + (self.log_mel.spectrum(before)[..., meet].angle()
                          - phase[..., meet])[..., None]
-    return fast_griffin_lim(magnitude, HOP, self.vocoder.config.n_iter, phase=phase)
+    return fast_griffin_lim(magnitude, HOP, ITERATIONS, phase=phase)
 
 # %% ../nbs/07a_sound.ipynb #noise-code
 @patch
@@ -569,4 +570,5 @@ def describe_playing(ldm: LDM, vocoder: Vocoder, texture: Texture) -> str:
     weights = ", ".join(map(weights_digest, (ldm, vocoder, texture)))
     return (f"weights {weights}, guidance {guidance}, strength {STRENGTH}, accents {ACCENT} over "
             f"{AROUND} frames and texture from {FAR}, motion by up to {MOST}, contrast {CONTRAST} "
-            f"over {NEIGHBOURS} bins, {STYLE_CLIPS} clips, {Adaptation()}")
+            f"over {NEIGHBOURS} bins, phases in {ITERATIONS} iterations, {STYLE_CLIPS} clips, "
+            f"{Adaptation()}")
