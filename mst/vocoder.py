@@ -181,7 +181,7 @@ def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
                             + .5 * ((bins - nearest) % 2))).mT
 
 # %% ../nbs/03_vocoder.ipynb #c063
-ITERATIONS = 16  # where a result is kept or judged; for a look, the four of `VocoderConfig` do
+ITERATIONS = 16  # of what `mst_transfer` plays and the rulers judge; else `VocoderConfig.n_iter`
 
 def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
                      hop_length: int = 512, n_iter: int = 32, momentum: float = .99,
