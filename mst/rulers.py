@@ -139,11 +139,11 @@ def real_cases(recordings: dict[Path, str], notes_of: Callable[[Path], list[Note
 Method = Callable[[RulerCase], np.ndarray]  # to sound [N], as long as the content
 
 def vocode(image: Tensor, original: np.ndarray, vocoder: Vocoder,
-           contrast: float = 0.) -> np.ndarray:
+           contrast: float = 0., n_iter: int = ITERATIONS) -> np.ndarray:
     """The sound of an image [1, 1, n_mels, T], as long and as loud as the original [N];
-    sharpened by `contrast` (see `sharpen`)."""
+    sharpened by `contrast` (see `sharpen`), its phases found in `n_iter` iterations."""
     image = image.to(vocoder.net.bands.device)
-    sound = vocoder(image, n_iter=ITERATIONS, contrast=contrast)[0].cpu().numpy()
+    sound = vocoder(image, n_iter=n_iter, contrast=contrast)[0].cpu().numpy()
     return match_level(librosa.util.fix_length(sound, size=len(original)), original)
 
 def equalise(content: np.ndarray, style: np.ndarray, vocoder: Vocoder) -> np.ndarray:
