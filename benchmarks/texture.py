@@ -1,7 +1,7 @@
 """Does a result sound more like what was asked for with the texture of `mst.texture`, its motion as
-large as it is drawn or as all of it would be, with accents, and by which postfilter (`sharpen`)?
-Real players in rooms, unheard styles, and rendered pieces, of the development sets; every style is
-learned once, as `mst_transfer` learns it.
+large as it is drawn or as all of it would be, with accents, by which postfilter (`sharpen`), and by
+how many iterations for its phases? Real players in rooms, unheard styles, and rendered pieces, of
+the development sets; every style is learned once, as `mst_transfer` learns it.
 
 Content and style clip of the real players are put into a room each, as whoever records oneself at
 home has one. Wants the folder that MST_CORPUS names, as `mst_download data/recordings.csv` fills
@@ -28,14 +28,15 @@ from mst.sound import (
     CONTRAST, SoundTransfer, learn_styles, load_style, style_tokens, transfer_sound)
 from mst.tagger import MusicTagger
 from mst.texture import ACCENT, MOST, load_texture
-from mst.vocoder import NEIGHBOURS, load_vocoder, sharpen
+from mst.vocoder import ITERATIONS, NEIGHBOURS, load_vocoder, sharpen
 
-SHIPS = CONTRAST, NEIGHBOURS
-WAYS = {  # whether there is a texture, how far its motion grows, accents, contrast and neighbours
+SHIPS = CONTRAST, NEIGHBOURS, ITERATIONS
+WAYS = {  # is there a texture, how far its motion grows, accents, contrast, neighbours, iterations
     "plain": (False, MOST, 0., *SHIPS), "texture": (True, MOST, 0., *SHIPS),
     "accents": (False, MOST, ACCENT, *SHIPS),
     "texture as drawn, accents": (True, 1., ACCENT, *SHIPS),
-    "texture, accents, .2 over 31 bins": (True, MOST, ACCENT, .2, 31),
+    "texture, accents, .2 over 31 bins": (True, MOST, ACCENT, .2, 31, ITERATIONS),
+    "texture, accents, 4 iterations": (True, MOST, ACCENT, CONTRAST, NEIGHBOURS, 4),
     "texture, accents": (True, MOST, ACCENT, *SHIPS)}
 KEYS = ("heard", "into_violin", "as_asked", "onset_f1", "mfcc_style", "near", "lsd",
         "sharpness_ratio", "modulation_ratio", "distance")
@@ -67,11 +68,12 @@ def play(cases, ldm, vocoder, texture, adaptation):
     for case in cases:
         style = load_style(case.style)
         learned, tokens = learn_styles(ldm, [style], adaptation), style_tokens(ldm, style)
-        for way, (textured, most, amount, contrast, bins) in WAYS.items():
+        for way, (textured, most, amount, contrast, bins, iterations) in WAYS.items():
             transfer = SoundTransfer(learned, vocoder, tokens,
                                      texture=texture if textured else None)
             with (mock.patch("mst.texture.MOST", most), mock.patch("mst.texture.ACCENT", amount),
                   mock.patch("mst.sound.CONTRAST", contrast),
+                  mock.patch("mst.sound.ITERATIONS", iterations),
                   mock.patch("mst.vocoder.sharpen", partial(sharpen, bins=bins))):
                 sounds[way].append(transfer_sound(case.content, RATE, transfer)[:, 0])
     return sounds

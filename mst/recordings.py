@@ -212,18 +212,23 @@ def fetch_recording(recording: Recording, folder, base: str = RAW, timeout: floa
 
 # %% ../nbs/00k_recordings.ipynb #i-tables
 def write_note_tables(rows: Iterable[Recording], folder) -> list[Path]:
-    "Write table.csv (file, pitch, layer, seconds) to the folders of notes that have none."
-    notes = {}
+    """Write table.csv (file, pitch, layer, seconds) to the folders of notes that have none, or one
+    of only some of these rows; any other is somebody's own, and stays."""
+    header, tables = ["file", "midi_pitch", "velocity_layer", "seconds"], {}
     for r in rows:
         if r.pitch is not None:
+            path = Path(folder) / Path(r.path).parent / "table.csv"
             row = [Path(r.path).name, f"{r.pitch:g}", r.layer, f"{r.seconds:.2f}"]
-            notes.setdefault(Path(folder) / Path(r.path).parent / "table.csv", []).append(row)
-    written = [path for path in notes if path.parent.is_dir() and not path.is_file()]
+            tables.setdefault(path, [header]).append(row)
+    def is_old(path):
+        if not path.is_file():
+            return path.parent.is_dir()
+        there = list(csv.reader(path.read_text("utf-8", "replace").splitlines()))
+        return len(there) < len(tables[path]) and all(row in tables[path] for row in there)
+    written = [path for path in tables if is_old(path)]
     for path in written:
         with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(["file", "midi_pitch", "velocity_layer", "seconds"])
-            writer.writerows(notes[path])
+            csv.writer(f, lineterminator="\n").writerows(tables[path])
     return written
 
 # %% ../nbs/00k_recordings.ipynb #i-all

@@ -414,6 +414,17 @@ def test_tables_are_written_once(tmp_path):
     assert write_note_tables(rows, tmp_path) == [] and path.read_text() == "mine"
 
 
+def test_a_table_of_fewer_notes_grows(tmp_path):
+    """As after a fetch by a shorter table; the longer one would leave notes unheard."""
+    rows = [replace(NOTE, path=f"samples/harp/a/{k}.flac", pitch=float(k)) for k in (60, 62, 64)]
+    (tmp_path / "samples/harp/a").mkdir(parents=True)
+    path, = write_note_tables(rows[:2], tmp_path)
+    assert write_note_tables(rows[:2], tmp_path) == write_note_tables(rows[:1], tmp_path) == []
+    assert write_note_tables(rows, tmp_path) == [path]
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == [
+        "file", "60.flac", "62.flac", "64.flac"]
+
+
 # ---------------------------------------------------------------- alignments
 
 def align(folder, violin=False, notes="pitch\n60\n62\n"):
