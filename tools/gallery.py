@@ -91,7 +91,7 @@ def report_model(run):
     ldm = LDM(LDM_PRESETS["report"], Autoencoder(LDM_PRESETS["report"].autoencoder))
     ldm.load_state_dict(load_tensors(weights)[0])
     equations = Vocoder(replace(load_vocoder().config, n_mels=128, max_db=80., width=1, blocks=0,
-                                updates=100, n_iter=32))
+                                updates=100))
     method = through_images(forward_pass(ldm.eval(), ldm.config.diffusion.num_timesteps // 2,
                                          run.seed), equations.eval())
 
