@@ -71,7 +71,7 @@ def left_out(config: LDMConfig, training: LDMTraining) -> dict[str, tuple[LDMCon
                "report's UNet": ({"unet": report.unet}, {}),
                "style never left out": ({}, {"drop_style": 0.}),
                "clips not varied": ({}, {"vary": False}),
-               "no noise at all: a regression": ({}, {"noisier": math.inf}),
+               "last step alone: a regression": ({}, {"noisier": math.inf}),
                "labels in the loss": ({}, {"label_weight": .1})}
     return {name: (replace(config, **of_config), replace(training, **of_training))
             for name, (of_config, of_training) in changes.items()}

@@ -62,8 +62,8 @@ def back_translate(ldm: LDM, clips: Tensor,   # images of a style [K, 1, n_mels,
 def adapt(ldm: LDM, styles: list[StylePairs], adaptation: Adaptation = Adaptation(), seed: int = 0,
           callback: Callable[[float], None] = lambda loss: None,  # after each step
           ) -> LDM:
-    """A copy of a model that has learned from pairs of styles, so many steps of each; the model
-    stays as it is. ValueError if the loss is not finite."""
+    """A copy of a model that has learned from pairs of one style or more, so many steps of each;
+    the model stays as it is. ValueError if the loss is not finite."""
     before, ldm = list(ldm.unet.parameters()), copy.deepcopy(ldm)
     unet = ldm.unet.requires_grad_(True)
     optimizer = torch.optim.Adam(unet.parameters())

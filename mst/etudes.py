@@ -90,7 +90,7 @@ def chords(draw: random.Random, seconds: float) -> Written:
     return notes
 
 # %% ../nbs/00l_etudes.ipynb #arpeggio-code
-def break_chord(draw: random.Random, chord: list[int], order: str) -> list[int]:
+def break_chord(chord: list[int], order: str) -> list[int]:
     "The keys of a chord, one after the other."
     alberti = [chord[0], chord[-1], chord[len(chord) // 2], chord[-1]]
     return {"up": chord, "down": chord[::-1], "both": chord + chord[-2:0:-1],
@@ -102,7 +102,7 @@ def arpeggios(draw: random.Random, seconds: float) -> Written:
     size, rings, per = draw.randint(3, 6), draw.random() < .7, draw.choice((4, 6, 8, 12))
     order, at, notes = draw.choice(("up", "down", "both", "alberti")), 0., []
     while at < seconds:
-        broken = break_chord(draw, draw_chord(draw, keys, size), order)
+        broken = break_chord(draw_chord(draw, keys, size), order)
         notes += [(at + k * step, (per - k) * step if rings else .9 * step,
                    broken[k % len(broken)]) for k in range(per)]
         at += per * step

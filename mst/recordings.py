@@ -191,8 +191,8 @@ def fetch_recording(recording: Recording, folder, base: str = RAW, timeout: floa
                     retries: int = 2) -> Path:
     """Path of a recording in `folder`, fetched and converted unless it is there.
 
-    ValueError if what came is not what the table says, OSError if nothing came, WriteError if it
-    cannot be kept.
+    ValueError if what came is not what the table says, OSError or HTTPException if nothing came, or
+    not all of it, WriteError if it cannot be kept, RuntimeError without FFmpeg.
     """
     target, options = Path(folder) / recording.path, ffmpeg_options(recording)
     if target.is_file():

@@ -187,7 +187,8 @@ def transcribe_bytes(sound: bytes) -> list[Note]:
     return transcribe(np.frombuffer(sound, np.float32))
 
 def note_measures(case: RulerCase, sound: np.ndarray) -> dict[str, float]:
-    "Onset and offset F1 of a result [N] against the case's notes, and frame F1."
+    """Onset and offset F1 of a result [N] against the case's notes or, where none are known, what
+    is heard in the content; and frame F1 against the twin or, where there is none, the content."""
     heard = transcribe(sound)
     if case.notes is None:
         scores = transcription_scores(transcribe_bytes(case.content.tobytes()), heard)
@@ -293,8 +294,8 @@ def measure_set(methods: dict[str, Method], cases: list[RulerCase], tagger: Musi
     """Measures of methods on a set, by name: arrays [N], or mean, low and high for what is of the
     whole set. `trained` vectors where the styles are unheard.
 
-    Of the methods, those of `ceiling_methods`, and *another clip* of `plain_methods`, must be
-    there: the others are measured against them. ValueError if one is not, or no case is."""
+    Of the methods, those that `REFERENCES` names must be there: the others are measured against
+    them. ValueError if one is not, or no case is."""
     if missing := REFERENCES - {*methods}:
         raise ValueError(f"the rulers hold methods against {', '.join(sorted(missing))}: add them")
     if not cases:

@@ -70,7 +70,7 @@ def pan_like(sound: Tensor, content: Tensor, log_mel: LogMel, spread: Tensor) ->
     that time; nothing for one channel.
 
     The shares of left and right in the power of each mel band are averaged over a fifth of a
-    second; `spread_clips` [F, n_mels] brings them to frequencies.
+    second; `spread` [F, n_mels] brings them to frequencies.
     """
     if len(content) == 1:
         return sound

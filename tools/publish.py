@@ -114,9 +114,8 @@ def release_rows():
     return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
 
 
-SHORT_METHODS = ("transcribe and render", "mst", "mst without texture", "mst not adapted",
-                 "twin through autoencoder", "twin", "content through autoencoder",
-                 "Universal Network", "DiffTransfer")
+SHORT_METHODS = ("transcribe and render", "mst", "twin through autoencoder",
+                 "content through autoencoder", "Universal Network", "DiffTransfer")
 SHORT_COLUMNS = ("set", "method", "heard as asked (%)", "into the violin (%)", "notes as asked",
                  "own nearest (%)", "notes", "LSD")
 
