@@ -180,7 +180,7 @@ def turning_phase(magnitude: Tensor, hop_length: int = 512) -> Tensor:
                             + .5 * ((bins - nearest) % 2))).mT
 
 # %% ../nbs/03_vocoder.ipynb #c063
-ITERATIONS = 16  # of Griffin-Lim: 4 leave results farther from their twins, 32 take twice as long
+ITERATIONS = 16  # of Griffin-Lim: with 4, results are farther from their twins
 
 def fast_griffin_lim(magnitude: Tensor,  # [B, F, T]
                      hop_length: int = 512, n_iter: int = ITERATIONS, momentum: float = .99,
