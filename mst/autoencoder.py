@@ -76,7 +76,8 @@ class ResidualBlock(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c010
 class SpectrogramEncoder(nn.Module):
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1).
+    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8] (report, 2.1.1);
+    with more than three downsamplings, of fewer rows and columns.
 
     Takes the channels of the latent, as the report's listing does, or a whole configuration.
     """
@@ -101,8 +102,8 @@ class SpectrogramEncoder(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c011
 class SpectrogramDecoder(nn.Module):
-    """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [-1, 1], the range of tanh
-    (report, 2.1.1); takes what `SpectrogramEncoder` does."""
+    """Latents, as `SpectrogramEncoder` makes them, to images [B, 1, n_mels, T], in [-1, 1] where it
+    ends in a tanh, else unbounded (report, 2.1.1); takes what the encoder does."""
     def __init__(self, latent_dim: int | AutoencoderConfig = 4,
                  config: AutoencoderConfig | None = None):
         super().__init__()
@@ -120,8 +121,8 @@ class SpectrogramDecoder(nn.Module):
 
 # %% ../nbs/02_autoencoder.ipynb #c012
 class Autoencoder(nn.Module):
-    """Encoder and decoder; `forward` gives the reconstruction as the decoder's tanh leaves it, and
-    the latent."""
+    """Encoder and decoder; `forward` gives the reconstruction as the decoder leaves it, not
+    clipped, and the latent."""
     def __init__(self, config: AutoencoderConfig = AutoencoderConfig()):
         super().__init__()
         # noise on the latent while training, in its standard deviations

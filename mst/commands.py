@@ -209,12 +209,14 @@ def find_table(path: str) -> str:
 def download_parser() -> argparse.ArgumentParser:
     "The arguments of `mst_download`."
     parser = argparse.ArgumentParser(
-        "mst_download", description="Fetch recordings with yt-dlp; what is there is skipped.",
+        "mst_download", description="Fetch the recordings of a table, by yt-dlp, or those of "
+                                    "data/recordings.csv as they are; what is there is skipped.",
         epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
     add = parser.add_argument
     add("csv", help="table with the columns instrument,title,url, or data/recordings.csv")
     add("-o", "--output", default="downloads",
-        help="folder, gets {instrument}/{title}.mp3 (%(default)s)")
+        help="folder, gets {instrument}/{title}.mp3, or of data/recordings.csv the paths that "
+             "the table names (%(default)s)")
     add("--codec", choices=CODECS, help="mp3 unless given; not of data/recordings.csv")
     add("--timeout", type=positive_float, default=20,
         help="seconds a server may be silent (%(default)s)")
@@ -313,7 +315,8 @@ def train_parser() -> argparse.ArgumentParser:
     add("--show", action="store_true", help="print the presets as a table, and train nothing")
     add("--epochs", type=positive_int, help="as many as the preset's unless given")
     add("--autoencoder", metavar="FILE",
-        help="weights of another one than ships, with preset report than the run's")
+        help="weights of an autoencoder to train for (the one that ships; with preset report, "
+             "the run's own)")
     add("--data", default="", metavar="FOLDER",
         help="recordings {instrument}/*.mp3 to train the ldm on as well; with preset report both "
              "its networks, and on them alone")
@@ -374,16 +377,17 @@ def evaluate_parser() -> argparse.ArgumentParser:
              "in the environment, the sets of real sound are left out")
     add("--adapt", type=whole_number, default=Adaptation().steps, metavar="STEPS",
         help="steps in which the model learns a style before it plays (%(default)s)")
-    add("--steps", type=positive_int, default=STEPS, help="DDIM steps (%(default)s)")
+    add("--steps", type=positive_int, default=STEPS,
+        help="DDIM steps of a refinement, which --strength asks for (%(default)s)")
     add("--guidance", type=parse_guidance, default=GUIDANCE, metavar="SCALE",
         help="above 1: further from how the content itself sounds; auto: chosen, the larger the "
              "less the result sounds like the style (auto)")
     add("--strength", type=finite_float, default=STRENGTH,
         help="how far the mean is noised, from 0 to 1 (%(default)s)")
     for name in ("ldm", "vocoder", "autoencoder"):
-        add(f"--{name}", metavar="FILE", help="weights of another one than ships")
-    add("--texture", metavar="FILE", help="weights of another one than ships, which belongs to the "
-        "model that ships: with --ldm none is drawn but this")
+        add(f"--{name}", metavar="FILE", help="weights (the ones that ship)")
+    add("--texture", metavar="FILE", help="weights (the ones that ship, which belong to the ldm "
+        "that ships: with --ldm no texture is drawn unless this names one)")
     add("--csv", metavar="FILE", help="write the table there too")
     add_run(parser, "quick", "evaluations")  # apart from what `make report` makes
     return parser
@@ -437,8 +441,10 @@ def evaluate_sets(run: Run, split: str, folder: Path | None,
     their means by name; `keep` is called with what is there after each set. The same three of each
     set go into `finished`, by its name."""
     sets = ruler_sets(run, split, run.pick(1, 4, 8), run.pick(1, 3, 3), folder)
-    missing = [name for name in ("sampled makers", "unheard styles", "real players")
-               if name not in sets]
+    real = "sampled makers", "unheard styles", "real players"
+    if split == "test":
+        real += "real cello", "StarNet"
+    missing = [name for name in real if name not in sets]
     if missing and run.profile != "smoke":
         print(f"left out, as {folder or 'no folder of recordings'} has not what they need: "
               f"{', '.join(missing)} (--corpus or MST_CORPUS names the folder)")

@@ -98,7 +98,7 @@ class ImageFolderNoSubdirs(Dataset):
         return len(self.paths)
 
     def pixels(self, i: int) -> np.ndarray:
-        "Image i as it is on disk, uint8 [128, 130]."
+        "Image i as it is on disk, uint8 [128, 128 or more], of any size for a `transform`."
         if self._pixels[i] is None:
             self._pixels[i] = read_image(self.paths[i], any_size=self.transform is not None)
         return self._pixels[i]
@@ -178,7 +178,8 @@ def find_gap(groups: list, split_of: dict) -> tuple:
                 return stems, split
 
 def fill_gaps(groups: list, split_of: dict, rank):
-    """Change {stem: split} until each of the groups, of three stems or more, has every split."""
+    """Change {stem: split} until each of the groups, of three stems or more, has every split; where
+    groups share stems, one may still lack a split in the end."""
     for _ in range(2 * len(split_of)):
         if not (gap := find_gap(groups, split_of)):
             return
@@ -195,7 +196,8 @@ def split_by_piece(
     """{"train", "val", "test": sorted pieces}, about 80, 10, 10 %.
 
     A stem goes one way in all instruments. Each instrument with three recordings or more has one in
-    each split at least; the recordings of the others are cut in time ("stem@a:b").
+    each split at least, if it shares none with others (then it may lack one); the recordings of the
+    others are cut in time ("stem@a:b").
     """
     def rank(stem):   # in [0, 1), as if drawn at random, but the same every time
         return int(sha256(f"{seed}:{stem}".encode()).hexdigest(), 16) / 2**256

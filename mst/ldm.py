@@ -275,7 +275,8 @@ def encode(self: LDM, x: Tensor) -> Tensor:
 
 @patch
 def decode(self: LDM, z: Tensor) -> Tensor:
-    "Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [0, 1]."
+    """Latents [B, latent_dim, 16, T / 8] to images [B, 1, n_mels, T] in [0, 1], but unbounded
+    from a decoder of the model's own without a tanh."""
     x = self.decoder(z)
     return (x + 1) / 2 if self.config.own_decoder else x.clamp(0, 1)
 

@@ -146,7 +146,7 @@ def is_sustained(instrument: str) -> bool:
     return ALL_INSTRUMENTS.get(instrument, (0, 0))[0] in SUSTAINED
 
 # %% ../nbs/05g_texture.ipynb #weight-code
-CASTS = 6  # in which a recorded place is played where it is sustained; in an `EtudePool`, fewer
+CASTS = 6  # in which a recorded place of a sustained instrument is played; in an `EtudePool`, fewer
 
 def target_weight(instrument: str) -> float:
     "How often an instrument is the target; what nobody built is none."

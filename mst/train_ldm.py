@@ -101,7 +101,8 @@ def ldm_training(run: Run) -> LDMTraining:
 
 # %% ../nbs/05_train_ldm.ipynb #c009
 def pair_datasets(run: Run, num_pairs: int) -> tuple[SpectrogramPairDataset, ...]:
-    "Training pairs, and a tenth as many validation pairs, each from the pieces of its split."
+    """Training pairs, and a tenth as many validation pairs, but 16 or more, each from the pieces of
+    its split."""
     corpus, datasets = prepare_corpus(run), []
     for split, n in (("train", num_pairs), ("val", max(16, num_pairs // 10))):
         path, pieces = run.folder / f"pairings_{split}_{n}.csv", corpus.splits[split]
@@ -115,8 +116,8 @@ class LDMLoss:
 
     A batch is of pairs, of places in `twins`, or of pairs in `kept`, the same images kept in
     memory (notebook 05c). Returns `loss` and its terms `reconstruction`, `style`, `diffusion`,
-    `lsd` and `labels` before weighting; those without weight are left out. ValueError for an
-    `lsd_weight` where nothing is a mean.
+    `lsd` and `labels` before weighting; but for `diffusion`, those without weight are left
+    out. ValueError for an `lsd_weight` where nothing is a mean.
     """
     def __init__(self, training: LDMTraining, device: str | torch.device = "cpu",
                  twins: TwinImages | EtudePool | None = None, kept: CachedImages | None = None):
@@ -126,7 +127,8 @@ class LDMLoss:
             raise ValueError("lsd_weight weighs estimates of the mean: it needs a mean_share")
         if training.reconstruction_weight or training.style_weight:
             audio = AUDIO_PRESETS["mst" if twins else "report"]
-            self.feature_loss = make_feature_loss(training.compression.features, audio).to(device)
+            self.feature_loss = make_feature_loss(training.compression.features,
+                                                  audio).to(self.device)
 
     @property
     def features(self) -> str:
@@ -143,7 +145,7 @@ class LDMLoss:
         wanted = content if target is None else target
         if self.feature_loss:
             losses |= self.picture_losses(result, wanted, style, batch)
-        if self.training.lsd_weight:
+        if self.training.lsd_weight and self.training.means(len(result.z_0)):
             losses["lsd"] = self.mean_distance(ldm, result, wanted)
         if self.training.label_weight:
             losses["labels"] = label_loss(ldm.encode_style(style)["tokens"].mean(1), labels)
