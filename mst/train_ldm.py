@@ -75,8 +75,8 @@ class LDMTraining:
     lsd_weight: float = 0.    # of the estimated means' distance to the target, in dB, as pictures
 
     def means(self, count: int) -> int:
-        "How many of so many estimates are of the mean; they stand first."
-        return round(self.mean_share * count)
+        "How many of so many estimates are of the mean, one at least if any are; they stand first."
+        return max(bool(self.mean_share), round(self.mean_share * count))
 
 LDM_TRAINING_PRESETS = {
     "report": LDMTraining(),
@@ -145,7 +145,7 @@ class LDMLoss:
         wanted = content if target is None else target
         if self.feature_loss:
             losses |= self.picture_losses(result, wanted, style, batch)
-        if self.training.lsd_weight and self.training.means(len(result.z_0)):
+        if self.training.lsd_weight:
             losses["lsd"] = self.mean_distance(ldm, result, wanted)
         if self.training.label_weight:
             losses["labels"] = label_loss(ldm.encode_style(style)["tokens"].mean(1), labels)

@@ -114,6 +114,13 @@ def test_the_distance_of_decoded_means_has_a_slope_and_counts_only_them(tiny):
     assert abs(distance - truth) < .1  # half of 80 dB, as the second is the target itself
     with pytest.raises(ValueError, match="mean_share"):
         LDMLoss(replace(ONE_EPOCH, lsd_weight=.07))
+    assert [loss.training.means(count) for count in (1, 2, 8)] == [1, 1, 4]
+    assert ONE_EPOCH.means(8) == 0
+
+
+def test_the_loss_finds_its_device():
+    loss = LDMLoss(replace(ONE_EPOCH, style_weight=1.), "auto")
+    assert {p.device.type for p in loss.feature_loss.parameters()} == {loss.device.type}
 
 
 def test_what_is_not_seen_changes_nothing(tiny):
