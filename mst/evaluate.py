@@ -46,8 +46,8 @@ def image_mfcc_distance(x: Tensor, y: Tensor) -> Tensor:
 
 # %% ../nbs/06_evaluate.ipynb #c028
 class ImageJudge:
-    """Names the instrument of mel images [B, 1, n_mels, T] in [0, 1]: the shipped instrument
-    network unless another is given."""
+    """Names the instrument of mel images [B, 1, 128, T] in [0, 1], of 80 dB, as preset `report`
+    makes them: the shipped instrument network unless another is given."""
     def __init__(self, net: InstrumentNet | None = None, device: str | torch.device = "cpu"):
         device = choose_device(device)
         self.net = (net or load_instrument_net()).eval().to(device)
@@ -68,7 +68,7 @@ def heard_as(named: list[str], cases: Cases) -> dict[str, np.ndarray]:
                                ("is_content", cases.content_instruments))}
 
 def score_images(images: Tensor, cases: Cases, judge: ImageJudge) -> dict[str, np.ndarray]:
-    """Metrics of results `images` [N, 1, n_mels, T] for `cases`, one value each [N].
+    """Metrics of results `images` [N, 1, 128, T], of 80 dB, for `cases`, one value each [N].
 
     `lsd_target` and `psnr_target` only where there are twins; `is_target` and `is_content`, what
     the judge hears, only where it knows all the instruments."""

@@ -268,8 +268,8 @@ class LDM(nn.Module):
 # %% ../nbs/04_ldm.ipynb #c058e
 @patch
 def encode(self: LDM, x: Tensor) -> Tensor:
-    """Images [B, 1, n_mels, T] in [0, 1] to latents [B, latent_dim, 16, T / 8], without gradient;
-    what is a latent already stays."""
+    """Images [B, 1, n_mels, T] in [0, 1], T in eights, to latents [B, latent_dim, 16, T / 8],
+    without gradient; what is a latent already stays."""
     with torch.no_grad():
         return self.encoder(x) if x.shape[1] == 1 else x
 
@@ -341,7 +341,11 @@ def expand_tokens(styles: dict[str, Tensor], count: int) -> dict[str, Tensor]:
 def estimate_mean(ldm: LDM, z: Tensor,  # latents of the contents [B, C, H, W]
                   styles: dict[str, Tensor],  # what `encode_style` made, for each of them
                   guidance_scale: float | Tensor = 1.) -> Tensor:  # shaped as z
-    "What the model expects of a content when it is told no noise at all: the mean."
+    """What the model expects of a content when it is told no noise at all: the mean. ValueError for
+    a model that does not see the content."""
+    if not ldm.config.content:
+        raise ValueError("this model does not see the content beside the noise, so it has no mean "
+                         "of it (preset mst does)")
     last = torch.full((len(z),), ldm.config.diffusion.num_timesteps - 1, device=z.device)
     z_t = ldm.forward_diffusion(z, last, torch.zeros_like(z))
     return ldm.predict(z_t, last, styles, z, guidance_scale)[0]
@@ -385,7 +389,7 @@ def lead_mean(ldm: LDM, z: Tensor,         # latents of the contents [B, C, H, W
 
 # %% ../nbs/04_ldm.ipynb #images-code
 @torch.no_grad()
-def transfer_mean(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1]
+def transfer_mean(ldm: LDM, content: Tensor,  # images [B, 1, n_mels, T] in [0, 1], T in eights
                   style: Tensor | dict[str, Tensor],  # images, or what `encode_style` made of them
                   scale: float | None = None,  # as for `lead_mean`
                   from_none: bool = False,  # led away from no style, not from the content's own

@@ -543,11 +543,13 @@ def load_transfer(style: str | Path | np.ndarray, device: str = "auto",
                   other: str | Path | np.ndarray | None = None, mix: float = .5,
                   adaptation: Adaptation = Adaptation(), progress: bool = False, seed: int = 0,
                   texture: Texture | bool = True, **options) -> SoundTransfer:
-    """A `SoundTransfer` of the shipped networks into the style of a clip, or of two, mixed;
-    `options` are its own. Styles that do not ship are learned, as the `adaptation` says, before it
-    first plays. What moves is drawn on the means by the `texture` that ships, by another, or, if it
-    is False or the means are refined, by none. ValueError if the one that ships belongs to another
-    model."""
+    """A `SoundTransfer` of the shipped networks into a style, or between it and another, of which
+    `mix` in [0, 1] is the share: each one of the four names, a file, or sound [N] or [N, C] at
+    22 050 Hz. `options` are its own: `guidance_scale` (None: chosen for each window), `strength`
+    in [0, 1] and `num_inference_steps`, as the command's. Styles that do not ship are learned, as
+    the `adaptation` says, before it first plays. What moves is drawn on the means by the `texture`
+    that ships, by another, or, if it is False or the means are refined, by none. ValueError if the
+    one that ships belongs to another model."""
     device = Run(device=device).torch_device
     ldm, vocoder = (load().to(device) for load in (load_ldm, load_vocoder))
     tokens, own = read_styles(ldm, style, other, mix)

@@ -20,6 +20,13 @@ CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-
                  "--disable-component-update", "--disable-sync"]
 
 
+def pytest_configure():
+    """Ctrl-C and a hang-up are heard, also where a shell that began this in the background, or
+    nohup, has them ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_modifyitems(items):
     """The longest file first, so that two processes end at about the same time."""
     items.sort(key=lambda item: item.path.name != "test_make_report.py")

@@ -114,19 +114,20 @@ def release_rows():
     return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
 
 
-SHORT_METHODS = ("transcribe and render", "mst", "twin through autoencoder",
-                 "content through autoencoder", "Universal Network", "DiffTransfer")
+SHORT_METHODS = "transcribe and render", "mst", "twin", "Universal Network", "DiffTransfer"
 SHORT_COLUMNS = ("set", "method", "heard as asked (%)", "into the violin (%)", "notes as asked",
                  "own nearest (%)", "notes", "LSD")
 
 
 def short_table(rows):
-    """Of the rows of a table, the header first, what the README shows; each set's name once."""
+    """Of the rows of a table, the header first, what the README shows: the copied content only
+    where there are no twins, each set's name once."""
     header, *rows = rows
     columns, short, name, shown = [header.index(c) for c in SHORT_COLUMNS], [], "", ""
     for row in rows:
         name = row[0] or name
-        if row[1] in SHORT_METHODS:
+        copied = row[1] == "copy content" and row[header.index("LSD")] == "-"
+        if row[1] in SHORT_METHODS or copied:
             short.append(["" if name == shown else name, *(row[k] for k in columns[1:])])
             shown = name
     return [SHORT_COLUMNS, *short]
