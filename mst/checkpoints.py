@@ -46,6 +46,10 @@ def load_tensors(path: str | Path, needs: Iterable[str] = ()) -> tuple[dict[str,
     something else or its info lacks `needs`."""
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        open(path, "rb").close()
+    except OSError as error:  # a folder, or somebody else's
+        raise OSError(f"{path}: cannot be read ({error.strerror})") from None
     tensors, info = read_safetensors(path)
     if not isinstance(info, dict):
         raise ValueError(f"{path} is not a checkpoint of this project: its header has no info; "

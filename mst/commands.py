@@ -96,7 +96,7 @@ def transfer_parser() -> argparse.ArgumentParser:
         help="a recording of the wanted instrument, of which six clips of 3 s are taken, and which "
              f"is learned first, or one of {', '.join(INSTRUMENTS)}; twice: a mixture of two")
     add("--mix", type=finite_float, help="share of the second style (0.5)")
-    add("-o", "--output",
+    add("-o", "--output", type=os.path.expanduser,
         help="a wav, flac, ogg or mp3 file, written anew if it is there; - is standard output; a "
              "folder for several contents, made if its name ends in /; without it, "
              "CONTENT_STYLE.wav in this folder")
@@ -146,7 +146,7 @@ def check_contents(args: argparse.Namespace, outputs: list[str]):
                              f"{args.contents[other]}; {advice}")
         if output != "-":
             check_suffix(output)
-            check_output(output, *args.contents, *args.style)
+        check_output(output, *args.contents, *args.style)
     for path in args.contents:
         check_there(path)
     for style in args.style:
@@ -214,7 +214,7 @@ def download_parser() -> argparse.ArgumentParser:
         epilog="Example: mst_download data/youtube_urls.csv --output my_recordings")
     add = parser.add_argument
     add("csv", help="table with the columns instrument,title,url, or data/recordings.csv")
-    add("-o", "--output", default="downloads",
+    add("-o", "--output", type=os.path.expanduser, default="downloads",
         help="folder, gets {instrument}/{title}.mp3, or of data/recordings.csv the paths that "
              "the table names (%(default)s)")
     add("--codec", choices=CODECS, help="mp3 unless given; not of data/recordings.csv")
@@ -253,7 +253,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Example: mst_build_dataset my_recordings -o my_images")
     add = parser.add_argument
     add("recordings", help="folder {instrument}/*.mp3, or other formats; what is not used is named")
-    add("-o", "--output", default="processed_images",
+    add("-o", "--output", type=os.path.expanduser, default="processed_images",
         help="gets {instrument}/{title}_chunk{k}.png (%(default)s)")
     add("--scores", metavar="CSV",
         help="first render the pieces of this list, such as data/scores.csv, by all instruments "
@@ -320,7 +320,7 @@ def train_parser() -> argparse.ArgumentParser:
     add("--data", default="", metavar="FOLDER",
         help="recordings {instrument}/*.mp3 to train the ldm on as well; with preset report both "
              "its networks, and on them alone")
-    add("-o", "--output", metavar="FILE",
+    add("-o", "--output", type=os.path.expanduser, metavar="FILE",
         help="where the weights go, .safetensors (the run's folder, by the network's name)")
     add_run(parser, "full")
     return parser
@@ -388,7 +388,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         add(f"--{name}", metavar="FILE", help="weights (the ones that ship)")
     add("--texture", metavar="FILE", help="weights (the ones that ship, which belong to the ldm "
         "that ships: with --ldm no texture is drawn unless this names one)")
-    add("--csv", metavar="FILE", help="write the table there too")
+    add("--csv", type=os.path.expanduser, metavar="FILE", help="write the table there too")
     add_run(parser, "quick", "evaluations")  # apart from what `make report` makes
     return parser
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
-           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'is_same_file', 'Tried', 'check_writable',
-           'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8', 'csv_records', 'digest',
-           'provide_caches']
+           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'file_status', 'is_same_file', 'Tried',
+           'check_writable', 'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8',
+           'csv_records', 'digest', 'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
 import codecs
@@ -17,6 +17,8 @@ import io
 import os
 import platform
 import re
+import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -128,8 +130,7 @@ def atomic_path(path):
 
     It lies in the folder of `path`, which is made when needed, and has the same suffix. Of a
     symbolic link, what it points to is written, and it stays. Raises WriteError where the file
-    cannot be written; any other error passes through. Then the folders that were made go again.
-    """
+    cannot be written; any other error passes through. Then the folders that were made go again."""
     suffix, path = Path(path).suffix, Path(os.path.realpath(path) if os.path.islink(path) else path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{suffix}"
     made = [folder for folder in path.parents if not os.path.exists(folder)]
@@ -146,6 +147,8 @@ def atomic_path(path):
                     raise WriteError(f"{path}: not written, it is a pipe or a device; choose "
                                      "another name")
                 yield part
+                if path.exists():
+                    shutil.copymode(path, part)  # what only its owner may read stays so
                 os.replace(part, path)
             except BaseException as error:
                 # said while the part is there: without it a full disk has room again
@@ -162,10 +165,16 @@ def atomic_path(path):
         raise
 
 # %% ../nbs/00a_files.ipynb #output-code
+def file_status(path, stream: int) -> os.stat_result:
+    "What the system knows of a file; `-` is the standard stream of that number."
+    return os.fstat(stream) if str(path) == "-" else os.stat(path)
+
 def is_same_file(path, other) -> bool:
-    "Do two names, by whatever way or link, lead to one file that is there?"
+    """Do two names, by whatever way or link, lead to one file that is there? `-` is what standard
+    output is written to as `path`, and what standard input comes from as `other`."""
     try:
-        return os.path.samefile(path, other)
+        status = file_status(path, 1)
+        return stat.S_ISREG(status.st_mode) and os.path.samestat(status, file_status(other, 0))
     except (OSError, ValueError):  # one is not there, or no name of a file
         return False
 
@@ -179,10 +188,13 @@ def check_writable(path):
         raise Tried
 
 def check_output(path, *inputs):
-    "ValueError if `path` is one of the files that are read, also by another name or a link."
+    """ValueError if `path` is one of the files that are read, also by another name or a link; `-`
+    is standard output, and input."""
     for name in inputs:
         if is_same_file(path, name):
-            raise ValueError(f"{path}: is the same file as {name}, which is read, and would be "
+            written, read = (stream if str(x) == "-" else x for x, stream in (
+                (path, "standard output"), (name, "standard input")))
+            raise ValueError(f"{written}: is the same file as {read}, which is read, and would be "
                              "lost; choose another name for what is written")
 
 # %% ../nbs/00a_files.ipynb #845d2505

@@ -35,6 +35,8 @@ def name_problem(path: Path, taken: dict) -> str:
         return f"{other.name} has the same name: its images would be overwritten; rename one"
     if os.fsencode(path).decode(errors="replace") != str(path):
         return "the name is not UTF-8; rename it or its folder"
+    if re.search(r"@\d+:\d+$", path.stem):
+        return "the name ends as a part of a recording does, in @a:b; rename it"
     if len(f"{path.stem}_chunk99999.png".encode()) > 255:
         return "the name is too long for the name of an image; shorten it"
 

@@ -143,13 +143,15 @@ def recording_url(recording: Recording, base: str = RAW) -> str:
 
 # %% ../nbs/00k_recordings.ipynb #i-wait
 def seconds_to_wait(error: Exception, attempt: int) -> float | None:
-    "Pause after the failed attempt number `attempt`, from 0; None if another would fail as well."
+    """Pause in seconds after the failed attempt number `attempt`, from 0, a minute at most, but as
+    long as a server asks for; None if another would fail as well."""
+    pause = min(60., 2. ** attempt)
     if not isinstance(error, HTTPError):
-        return 2. ** attempt
+        return pause
     asked = error.headers.get("Retry-After")
     if error.code == 429 or error.code == 503 and asked:
         return asked_pause(asked)
-    return 2. ** attempt if error.code >= 500 else None
+    return pause if error.code >= 500 else None
 
 # %% ../nbs/00k_recordings.ipynb #i-read-url
 def read_url(url: str, path: Path, timeout: float) -> str:

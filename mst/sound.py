@@ -7,10 +7,11 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', '
            'STYLE_FRAMES', 'STYLE_CLIPS', 'STYLES', 'SUFFIXES', 'WAV_BYTES', 'PASSAGE', 'resample', 'pan_like',
            'SoundTransfer', 'join_windows', 'store_pieces', 'write_stored', 'read_stored', 'fit_length', 'Levels',
            'restyle', 'transfer_sound', 'clearest_clips', 'is_shipped', 'check_style', 'load_style', 'style_images',
-           'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'open_output', 'transfer_file',
-           'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
+           'style_tokens', 'encode_style_clip', 'save_style_clips', 'check_suffix', 'check_rate', 'open_output',
+           'transfer_file', 'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
+import errno
 import math
 import os
 import shutil
@@ -39,7 +40,7 @@ from .files import atomic_path, check_output, folder_problem
 from .ldm import (
     LDM, LEAD, estimate_mean, lead_mean, load_ldm, mean_tokens, own_style, style_distance)
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
-from .opening import as_channels, check_there, open_sound, sound_name
+from .opening import as_channels, check_there, no_room, open_sound, sound_name
 from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
@@ -434,6 +435,13 @@ def check_suffix(path: str | Path):
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: the name should end in one of {', '.join(SUFFIXES)}")
 
+def check_rate(path: str | Path, rate: int):
+    """ValueError for a rate at which libsndfile 1.2.2 begins a file of such a name, and fails, or
+    dies, when it writes."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".ogg" and rate > 200_000 or suffix == ".flac" and rate > 65_535 and rate % 10:
+        raise ValueError(f"{path}: cannot hold {rate} samples in a second; choose wav")
+
 # %% ../nbs/07a_sound.ipynb #c104
 @contextmanager
 def open_output(path: str | Path) -> Iterator[Path]:
@@ -441,7 +449,13 @@ def open_output(path: str | Path) -> Iterator[Path]:
     standard output, for `-`."""
     if str(path) == "-":
         with tempfile.TemporaryDirectory() as folder:
-            yield (part := Path(folder) / "sound.wav")
+            part = Path(folder) / "sound.wav"
+            try:
+                yield part
+            except (sf.LibsndfileError, OSError) as error:
+                if folder_problem(part.parent) != errno.ENOSPC:
+                    raise
+                raise OSError(f"standard output: {no_room()}") from error
             with open(part, "rb") as f:
                 shutil.copyfileobj(f, sys.stdout.buffer)
         return
@@ -463,6 +477,7 @@ def transfer_file(content: str | Path, output: str | Path, transfer: SoundTransf
     start = time.perf_counter()
     check_output(output, content)
     with open_sound(content) as f, open_output(output) as part:
+        check_rate(output, f.samplerate)
         def blocks():
             f.seek(0)
             while len(block := f.read(f.samplerate, dtype="float32", always_2d=True)):

@@ -27,9 +27,10 @@ def test_what_was_saved_comes_back_and_nothing_else_is_left(checkpoint):
 def test_a_cut_file_a_folder_and_nothing_at_all(checkpoint):
     cut = checkpoint.with_name("b.safetensors")
     cut.write_bytes(checkpoint.read_bytes()[:40])
-    for damaged in (cut, checkpoint.parent):
-        with pytest.raises(ValueError, match="is damaged"):
-            load_tensors(damaged)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_tensors(cut)
+    with pytest.raises(OSError, match="cannot be read .Is a directory"):
+        load_tensors(checkpoint.parent)
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         load_tensors(checkpoint.with_name("c.safetensors"))
     with pytest.raises(ValueError, match="its header lacks config:"):

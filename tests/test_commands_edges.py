@@ -10,8 +10,8 @@ import soundfile as sf
 from mst import commands
 from mst.adapt import Adaptation
 from mst.commands import (
-    build_main, download_main, evaluate_main, main, output_path, parse_guidance, parse_shard,
-    positive_int, run_command, train_main, whole_number)
+    build_main, download_main, download_parser, evaluate_main, main, output_path, parse_guidance,
+    parse_shard, positive_int, run_command, train_main, transfer_parser, whole_number)
 from mst.ldm import LDM_FILE
 from mst.rulers import PRINTED, RULERS, RulerCase
 from mst.run import shipped_file
@@ -96,6 +96,23 @@ def test_a_style_that_nobody_knows_names_those_that_ship(folder, capsys):
     assert main([str(folder / "in.wav"), "--style", "guitar"]) == 2
     assert "guitar: there is no such recording, and no style" in (said := capsys.readouterr().err)
     assert "acoustic_guitar" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name, rate", [("a.ogg", 250_000), ("a.flac", 96_001)])
+def test_rates_that_a_format_cannot_hold(folder, violin, name, rate):
+    """libsndfile opens such a file, and fails, or dies, later."""
+    sf.write(folder / "fast.wav", noise(rate // 4), rate)
+    with pytest.raises(ValueError, match=f"{name}: cannot hold {rate} samples"):
+        transfer_file(folder / "fast.wav", folder / name, violin, progress=False)
+    assert not [p for p in folder.iterdir() if p.name.startswith((".part", "a."))]
+
+
+def test_home_in_an_output(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for parser in (transfer_parser, download_parser):
+        args = parser().parse_args(["x", *["--style", "harp"] * (parser is transfer_parser),
+                                    "--output=~/new"])
+        assert args.output == str(tmp_path / "new")
 
 
 def test_standard_input_is_read_once(folder, capsys):

@@ -201,11 +201,25 @@ def test_a_probe_that_hangs_is_done_without(plain, encoded, monkeypatch):
         assert probed and abs(f.frames - N) < 2048
 
 
-def test_a_film_whose_sound_is_shorter_is_whole(plain):
-    film = plain.with_name("film.mp4")
-    ffmpeg("-f", "lavfi", "-i", "testsrc=d=6:s=32x32", "-i", plain, film)
+@pytest.mark.parametrize("suffix, late", [
+    ("mp4", 0), ("mkv", 1), ("wma", 0), ("avi", 0), ("mka", 1)])
+def test_a_film_whose_sound_is_shorter_is_whole(plain, suffix, late):
+    """Also where it begins late, and where all that is told is how long the film is."""
+    film = plain.with_name(f"film{late}.{suffix}")
+    picture = () if suffix == "mka" else ("-f", "lavfi", "-i", "testsrc=d=8:s=32x32")
+    ffmpeg(*picture, "-itsoffset", late, "-i", plain, film)
     with open_sound(film) as f:
-        assert f.cut == "" and abs(f.frames - N) < 2048
+        assert f.cut == "" and abs(f.frames - N) < 4096
+
+
+@pytest.mark.parametrize("options", [
+    ("-ar", "22050", "-c:a", "adpcm_ima_wav"), ("-ar", "22050", "-c:a", "adpcm_ms")])
+def test_a_number_in_a_header_that_is_no_length(plain, options):
+    """libsndfile would have another number of bytes in a second."""
+    path = plain.with_name(f"{options[-1]}.wav")
+    ffmpeg("-i", plain, *options, path)
+    with open_sound(path) as f:
+        assert f.cut == "" and abs(f.frames - N / 2) < 2048
 
 
 def test_too_loud_for_16_bits(plain, tune):

@@ -115,6 +115,31 @@ def test_tables_and_weights_go_through_links_too(tmp_path):
     check_output(tmp_path / "not there", tmp_path / "real.csv", tmp_path / "neither", "a\0b")
 
 
+def test_what_comes_or_goes_by_redirection_is_not_written_over(tmp_path):
+    """`mst_transfer - ... -o song.wav < song.wav`, and `mst_transfer song.wav -o - >> song.wav`."""
+    song = tmp_path / "song.wav"
+    song.touch()
+    for stream, names in ((0, (song, "-")), (1, ("-", song))):
+        before = os.dup(stream)
+        with open(song, "r+") as file:
+            os.dup2(file.fileno(), stream)
+        try:
+            with pytest.raises(ValueError, match="standard .* would be lost"):
+                check_output(*names)
+        finally:
+            os.dup2(before, stream)
+            os.close(before)
+    check_output("-", "-", song)
+
+
+def test_a_private_file_stays_private(tmp_path):
+    private = tmp_path / "song.wav"
+    private.touch(0o600)
+    with atomic_path(private) as part:
+        part.write_text("new")
+    assert private.read_text() == "new" and private.stat().st_mode & 0o777 == 0o600
+
+
 def test_weights_that_are_read_are_not_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "load_autoencoder", lambda path: None)
