@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STAYS', 'CHOOSE', 'NOT_WRITTEN', 'PART', 'SWEPT', 'WriteError', 'folder_problem', 'error_number', 'write_error',
-           'make_folder', 'remove_parts', 'mark_writing', 'atomic_path', 'file_status', 'is_same_file', 'Tried',
-           'check_writable', 'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard', 'read_utf8',
-           'csv_records', 'digest', 'provide_caches']
+           'make_folder', 'remove_parts', 'put_in_place', 'mark_writing', 'atomic_path', 'file_status', 'is_same_file',
+           'Tried', 'check_writable', 'check_output', 'take_lock', 'hold_folder', 'folder_lock', 'in_shard',
+           'read_utf8', 'csv_records', 'digest', 'provide_caches']
 
 # %% ../nbs/00a_files.ipynb #imports
 import codecs
@@ -17,7 +17,6 @@ import io
 import os
 import platform
 import re
-import shutil
 import stat
 import tempfile
 import time
@@ -104,6 +103,12 @@ def remove_parts(folder: Path) -> None:
             os.unlink(folder / name)
 
 # %% ../nbs/00a_files.ipynb #c005c
+def put_in_place(part: Path, path: Path):
+    "Make a file `path`; what is there goes, but its mode stays: what is private remains so."
+    with suppress(FileNotFoundError):
+        os.chmod(part, os.stat(path).st_mode)
+    os.replace(part, path)
+
 SWEPT = {}  # when this process last cleared a folder, by its number on its disk
 
 @contextmanager
@@ -128,9 +133,9 @@ def mark_writing(folder: Path):
 def atomic_path(path):
     """A path to write to that becomes `path` when the block ends without an error.
 
-    It lies in the folder of `path`, which is made when needed, and has the same suffix. Of a
-    symbolic link, what it points to is written, and it stays. Raises WriteError where the file
-    cannot be written; any other error passes through. Then the folders that were made go again."""
+    It lies in the folder of `path`, made when needed, and has its suffix. Of a link, what it points
+    to is written, and it stays; a file that is there keeps its mode. Raises WriteError where it
+    cannot be written; other errors pass through. Then the folders that were made go again."""
     suffix, path = Path(path).suffix, Path(os.path.realpath(path) if os.path.islink(path) else path)
     part = path.parent / f"{PART}{uuid.uuid4().hex}{suffix}"
     made = [folder for folder in path.parents if not os.path.exists(folder)]
@@ -147,9 +152,7 @@ def atomic_path(path):
                     raise WriteError(f"{path}: not written, it is a pipe or a device; choose "
                                      "another name")
                 yield part
-                if path.exists():
-                    shutil.copymode(path, part)  # what only its owner may read stays so
-                os.replace(part, path)
+                put_in_place(part, path)
             except BaseException as error:
                 # said while the part is there: without it a full disk has room again
                 translated = write_error(path, error) if isinstance(error, Exception) else None

@@ -89,7 +89,7 @@ def data_path(self: Run) -> Path:
 def folder(self: Run) -> Path:
     "Where this run writes: `{out}/{profile}`, or `{out}/{profile}-{name of data}`; made on demand."
     suffix = f"-{self.data_path.name}" if self.data else ""
-    return make_folder(self.root / self.out / (self.profile + suffix))
+    return make_folder(self.root / Path(self.out).expanduser() / (self.profile + suffix))
 
 # %% ../nbs/00b_run.ipynb #9846754f
 def choose_device(name: str = "auto") -> torch.device:

@@ -11,7 +11,6 @@ __all__ = ['RATE', 'HOP', 'WINDOW', 'OVERLAP', 'EDGE', 'SEAM', 'AIR', 'STEPS', '
            'transfer_file', 'read_styles', 'style_pairs', 'learn_styles', 'load_transfer', 'describe_playing']
 
 # %% ../nbs/07a_sound.ipynb #imports
-import errno
 import math
 import os
 import shutil
@@ -36,11 +35,11 @@ from .adapt import Adaptation, StylePairs, adapt, back_translate
 from .audio import AUDIO_PRESETS, AudioPreprocessor, LogMel
 from .checkpoints import weights_digest
 from .ddim import DDIM, style_denoiser
-from .files import atomic_path, check_output, folder_problem
+from .files import atomic_path, check_output, error_number, folder_problem
 from .ldm import (
     LDM, LEAD, estimate_mean, lead_mean, load_ldm, mean_tokens, own_style, style_distance)
 from .levels import Meter, add_blocks, high_pass, mix_channels, remove_rumble, windows
-from .opening import as_channels, check_there, no_room, open_sound, sound_name
+from .opening import FULL, as_channels, check_there, no_room, open_sound, sound_name
 from .players import change_speed
 from .run import Run, check_seed, shipped_file
 from .scores import INSTRUMENTS
@@ -453,7 +452,7 @@ def open_output(path: str | Path) -> Iterator[Path]:
             try:
                 yield part
             except (sf.LibsndfileError, OSError) as error:
-                if folder_problem(part.parent) != errno.ENOSPC:
+                if error_number(error, part.parent) not in FULL:
                     raise
                 raise OSError(f"standard output: {no_room()}") from error
             with open(part, "rb") as f:

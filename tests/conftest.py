@@ -21,10 +21,8 @@ CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-
 
 
 def pytest_configure():
-    """Ctrl-C and a hang-up are heard, also where a shell that began this in the background, or
-    nohup, has them ignored."""
+    """Ctrl-C is heard, also where a shell that began this in the background has it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items):

@@ -334,7 +334,9 @@ def test_signals_end_a_command(folder, capsys, number):
             part.touch()
             os.kill(os.getpid(), number)
             time.sleep(9)
+    nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = signal.getsignal(number)
     assert run_command(commands.argparse.ArgumentParser("mst_x"), work, []) == 130
     assert files(folder) == ["in.wav"] and signal.getsignal(number) == before
+    signal.signal(signal.SIGHUP, nohup)
     assert capsys.readouterr().err == "mst_x: stopped; the same command goes on from here\n"

@@ -10,11 +10,12 @@ import soundfile as sf
 from mst import commands
 from mst.adapt import Adaptation
 from mst.commands import (
-    build_main, download_main, download_parser, evaluate_main, main, output_path, parse_guidance,
-    parse_shard, positive_int, run_command, train_main, transfer_parser, whole_number)
+    build_main, build_parser, download_main, download_parser, evaluate_main, main, output_path,
+    parse_guidance, parse_shard, positive_int, run_command, train_main, train_parser,
+    transfer_parser, whole_number)
 from mst.ldm import LDM_FILE
 from mst.rulers import PRINTED, RULERS, RulerCase
-from mst.run import shipped_file
+from mst.run import Run, shipped_file
 from mst.sound import load_transfer, transfer_file
 
 
@@ -107,12 +108,14 @@ def test_rates_that_a_format_cannot_hold(folder, violin, name, rate):
     assert not [p for p in folder.iterdir() if p.name.startswith((".part", "a."))]
 
 
-def test_home_in_an_output(tmp_path, monkeypatch):
+@pytest.mark.parametrize("parser, arguments", [
+    (transfer_parser, ["x", "--style", "harp"]), (download_parser, ["x"]), (build_parser, ["x"]),
+    (train_parser, ["ldm"])])
+def test_home_in_an_output(tmp_path, monkeypatch, parser, arguments):
+    """`--output=~/new`, which a shell leaves as it is."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for parser in (transfer_parser, download_parser):
-        args = parser().parse_args(["x", *["--style", "harp"] * (parser is transfer_parser),
-                                    "--output=~/new"])
-        assert args.output == str(tmp_path / "new")
+    assert parser().parse_args([*arguments, "--output=~/new"]).output == str(tmp_path / "new")
+    assert Run(out="~/runs", profile="smoke").folder == tmp_path / "runs" / "smoke"
 
 
 def test_standard_input_is_read_once(folder, capsys):

@@ -150,7 +150,7 @@ def test_no_room_for_samples(tmp_path, monkeypatch):
     stub.chmod(0o755)
     sound.write_bytes(bytes(64))
     monkeypatch.setenv("PATH", str(stub.parent), prepend=":")
-    with pytest.raises(ValueError, match="sound.m4a: there is no room for its samples in .*TMPDIR"):
+    with pytest.raises(ValueError, match="sound.m4a: there is no room for what .*TMPDIR"):
         with open_sound(sound):
             pass
 
@@ -212,6 +212,14 @@ def test_a_film_whose_sound_is_shorter_is_whole(plain, suffix, late):
         assert f.cut == "" and abs(f.frames - N) < 4096
 
 
+def test_a_length_that_was_only_carried_along(plain, encoded):
+    """FFmpeg writes a webm's length into what is cut out of it."""
+    part = plain.with_name("part.ogg")
+    ffmpeg("-i", encoded("webm"), "-t", 2, part)
+    with open_sound(part) as f:
+        assert f.cut == "" and abs(f.frames - 2 * f.samplerate) < 2048
+
+
 @pytest.mark.parametrize("options", [
     ("-ar", "22050", "-c:a", "adpcm_ima_wav"), ("-ar", "22050", "-c:a", "adpcm_ms")])
 def test_a_number_in_a_header_that_is_no_length(plain, options):
@@ -268,6 +276,17 @@ def test_one_line_from_every_reader(tmp_path, capsys, violin, name):
     with pytest.raises(ValueError, match="none of the recordings can be used"):
         build_dataset_folder_structure(tmp_path / "songs", tmp_path / "images")
     assert f"skipped harp/{lines[0].removeprefix(f'{path.parent}/')}\n" in capsys.readouterr().out
+
+
+def test_a_wav_whose_last_note_is_cut(plain):
+    """Of what stands behind the sound, which is whole."""
+    path = plain.with_name("tagged.wav")
+    size = 400_000
+    whole = plain.read_bytes()
+    path.write_bytes(whole[:4] + (len(whole) + size).to_bytes(4, "little") + whole[8:]
+                     + b"id3 " + size.to_bytes(4, "little") + bytes(50))
+    with open_sound(path) as f:
+        assert f.cut == "" and abs(f.frames - N) < 2048
 
 
 def test_a_film_without_sound_and_an_unknown_format(tmp_path):
