@@ -43,7 +43,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], object]:
 # %% ../nbs/01a_checkpoints.ipynb #c008
 def load_tensors(path: str | Path, needs: Iterable[str] = ()) -> tuple[dict[str, Tensor], dict]:
     """Tensors and `info` of a file written by `save_tensors`; ValueError, in one line, if it is
-    something else or its info lacks `needs`."""
+    something else or its info lacks `needs`, OSError if it cannot be read."""
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
