@@ -334,9 +334,11 @@ def test_signals_end_a_command(folder, capsys, number):
             part.touch()
             os.kill(os.getpid(), number)
             time.sleep(9)
-    nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    by_nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = signal.getsignal(number)
-    assert run_command(commands.argparse.ArgumentParser("mst_x"), work, []) == 130
-    assert files(folder) == ["in.wav"] and signal.getsignal(number) == before
-    signal.signal(signal.SIGHUP, nohup)
+    try:
+        assert run_command(commands.argparse.ArgumentParser("mst_x"), work, []) == 130
+        assert files(folder) == ["in.wav"] and signal.getsignal(number) == before
+    finally:
+        signal.signal(signal.SIGHUP, by_nohup)
     assert capsys.readouterr().err == "mst_x: stopped; the same command goes on from here\n"

@@ -10,8 +10,8 @@ import soundfile as sf
 from mst import commands
 from mst.adapt import Adaptation
 from mst.commands import (
-    build_main, build_parser, download_main, download_parser, evaluate_main, main, output_path,
-    parse_guidance, parse_shard, positive_int, run_command, train_main, train_parser,
+    build_main, build_parser, download_main, download_parser, evaluate_main, evaluate_parser, main,
+    output_path, parse_guidance, parse_shard, positive_int, run_command, train_main, train_parser,
     transfer_parser, whole_number)
 from mst.ldm import LDM_FILE
 from mst.rulers import PRINTED, RULERS, RulerCase
@@ -110,11 +110,13 @@ def test_rates_that_a_format_cannot_hold(folder, violin, name, rate):
 
 @pytest.mark.parametrize("parser, arguments", [
     (transfer_parser, ["x", "--style", "harp"]), (download_parser, ["x"]), (build_parser, ["x"]),
-    (train_parser, ["ldm"])])
+    (train_parser, ["ldm"]), (evaluate_parser, [])])
 def test_home_in_an_output(tmp_path, monkeypatch, parser, arguments):
     """`--output=~/new`, which a shell leaves as it is."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert parser().parse_args([*arguments, "--output=~/new"]).output == str(tmp_path / "new")
+    name = "csv" if parser is evaluate_parser else "output"
+    args = parser().parse_args([*arguments, f"--{name}=~/new"])
+    assert getattr(args, name) == str(tmp_path / "new")
     assert Run(out="~/runs", profile="smoke").folder == tmp_path / "runs" / "smoke"
 
 
